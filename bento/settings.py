@@ -1,0 +1,68 @@
+"""Every setting of the platform, typed, from the environment.
+
+`.env.<CHURN_ENV>` (`local` unless said otherwise) in the working directory or
+above is read into the environment first; what is already set there wins. boto3,
+MLflow, Dagster and BentoML read their own variables from the same place, so one
+file configures them all. `.env.example` documents each variable.
+"""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from dotenv import find_dotenv, load_dotenv
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings by the name of their environment variable, lower-cased."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    churn_home: Path = Field(Path(".churn"), description="Folder that holds all local state.")
+
+    churn_raw_data: str | None = Field(
+        None, description="File, folder or s3:// URI with customers; unset: synthetic ones."
+    )
+    churn_bucket: str = Field("capstone", description="Bucket of the feature store and of all artifacts.")
+    feature_store_prefix: str = Field("ID1/", description="Where new customer files land in the bucket.")
+
+    mlflow_tracking_uri: str = Field("http://127.0.0.1:5051", description="MLflow server.")
+    mlflow_experiment: str = Field(
+        "churn", description="MLflow experiment; its models register as best_model-<experiment>."
+    )
+    run_id: str | None = Field(
+        None, description="MLflow run to serve; unset: the registry's champion."
+    )
+
+    mongodb_uri: SecretStr | None = Field(
+        None, description="MongoDB that keeps the predictions; unset: SQLite under churn_home."
+    )
+
+    host: str = Field("127.0.0.1", description="Address that the servers bind to.")
+    http_port: int = Field(9696, description="Port of POST /predict.")
+
+    @property
+    def registered_model(self) -> str:
+        """Name in the MLflow registry."""
+        return f"best_model-{self.mlflow_experiment}"
+
+    @property
+    def live_pointer(self) -> Path:
+        """File that names the live champion's folder; replaced atomically on a swap."""
+        return self.churn_home / "champion" / "live.json"
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The process's settings, read once."""
+    load_environment()
+    return Settings()
+
+
+def load_environment() -> None:
+    """Read `.env.<CHURN_ENV>` into the process's environment without overriding it."""
+    path = find_dotenv(f".env.{os.environ.get('CHURN_ENV', 'local')}", usecwd=True)
+    if path:
+        load_dotenv(path)
