@@ -36,6 +36,13 @@ class Settings(BaseSettings):
         None, description="MLflow run to serve; unset: the registry's champion."
     )
 
+    champion_folder: Path | None = Field(
+        None, description="Champion to serve while no pointer exists, as inside a container."
+    )
+    champion_poll_seconds: float = Field(
+        1.0, gt=0, description="Seconds between looks at the pointer to the live champion."
+    )
+
     mongodb_uri: SecretStr | None = Field(
         None, description="MongoDB that keeps the predictions; unset: SQLite under churn_home."
     )
