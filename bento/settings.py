@@ -49,6 +49,9 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address that the servers bind to.")
     http_port: int = Field(9696, description="Port of POST /predict.")
+    emulator_port: int = Field(4566, description="Port of the embedded AWS emulator.")
+    mlflow_port: int = Field(5051, description="Port of the embedded MLflow server.")
+    dagster_port: int = Field(3000, description="Port of the embedded Dagster UI.")
 
     @property
     def registered_model(self) -> str:
@@ -69,7 +72,12 @@ def get_settings() -> Settings:
 
 
 def load_environment() -> None:
-    """Read `.env.<CHURN_ENV>` into the process's environment without overriding it."""
+    """Read `.env.<CHURN_ENV>` into the process's environment without overriding it.
+
+    CHURN_HOME is `.churn` beside that file, so that a command finds the same state
+    whatever folder it is called from.
+    """
     path = find_dotenv(f".env.{os.environ.get('CHURN_ENV', 'local')}", usecwd=True)
     if path:
+        os.environ.setdefault("CHURN_HOME", str(Path(path).parent / ".churn"))
         load_dotenv(path)
