@@ -1,4 +1,4 @@
-"""Every refusal of the HTTP service: its status, the kind the metrics count, and the body's shape."""
+"""Every refusal of the HTTP service: its status, its kind (for the metrics) and its body."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ class Refusal(msgspec.Struct, frozen=True):
     detail: list[Problem]
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A request that gets no prediction.
 
     `kind` is one of few fixed words, so that a metric may be labelled with it.
@@ -37,14 +37,14 @@ class Refused(Exception):
         super().__init__(error)
 
 
-def invalid(detail: Sequence[Problem]) -> Refused:
+def invalid(detail: Sequence[Problem]) -> RefusedError:
     """400: the body or the query is not what the contract allows."""
-    return Refused(400, "invalid", "the request is not valid", detail)
+    return RefusedError(400, "invalid", "the request is not valid", detail)
 
 
-def unauthorized() -> Refused:
+def unauthorized() -> RefusedError:
     """401: API keys are set and the request brings none of them."""
-    return Refused(
+    return RefusedError(
         401,
         "unauthorized",
         "an API key is needed: Authorization: Bearer KEY",
@@ -52,14 +52,14 @@ def unauthorized() -> Refused:
     )
 
 
-def not_found() -> Refused:
+def not_found() -> RefusedError:
     """404: no such path."""
-    return Refused(404, "not_found", "no such path; GET /docs shows what there is")
+    return RefusedError(404, "not_found", "no such path; GET /docs shows what there is")
 
 
-def method_not_allowed(allowed: bytes) -> Refused:
+def method_not_allowed(allowed: bytes) -> RefusedError:
     """405: the path exists, but not for this method."""
-    return Refused(
+    return RefusedError(
         405,
         "method_not_allowed",
         f"this path takes {allowed.decode()}",
@@ -67,21 +67,21 @@ def method_not_allowed(allowed: bytes) -> Refused:
     )
 
 
-def too_slow(seconds: float) -> Refused:
+def too_slow(seconds: float) -> RefusedError:
     """408: the body did not arrive in time."""
-    return Refused(
+    return RefusedError(
         408, "too_slow", f"the body did not arrive in {seconds:g} s", headers=[CLOSE]
     )
 
 
-def too_large(limit: int) -> Refused:
+def too_large(limit: int) -> RefusedError:
     """413: the body is longer than `limit` bytes; the connection closes instead of reading on."""
-    return Refused(413, "too_large", f"the body may have {limit} bytes", headers=[CLOSE])
+    return RefusedError(413, "too_large", f"the body may have {limit} bytes", headers=[CLOSE])
 
 
-def media_type() -> Refused:
+def media_type() -> RefusedError:
     """415: the body is not declared as JSON."""
-    return Refused(
+    return RefusedError(
         415,
         "media_type",
         "the body must be Content-Type: application/json",
@@ -89,21 +89,21 @@ def media_type() -> Refused:
     )
 
 
-def busy(limit: int) -> Refused:
+def busy(limit: int) -> RefusedError:
     """429: as many requests as allowed are being answered already."""
-    return Refused(
+    return RefusedError(
         429, "busy", f"{limit} requests are being answered already", headers=[RETRY]
     )
 
 
-def no_model() -> Refused:
+def no_model() -> RefusedError:
     """503: no champion is loaded yet."""
-    return Refused(503, "no_model", "no model is live yet", headers=[RETRY])
+    return RefusedError(503, "no_model", "no model is live yet", headers=[RETRY])
 
 
-def unavailable() -> Refused:
+def unavailable() -> RefusedError:
     """503: something failed that the client is not to blame for."""
-    return Refused(503, "internal", "the request could not be answered", headers=[RETRY])
+    return RefusedError(503, "internal", "the request could not be answered", headers=[RETRY])
 
 
 CLOSE = (b"connection", b"close")

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from dotenv import find_dotenv, load_dotenv
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -47,11 +47,40 @@ class Settings(BaseSettings):
         None, description="MongoDB that keeps the predictions; unset: SQLite under churn_home."
     )
 
+    report_time_window_minutes: int = Field(
+        180, ge=1, le=1440, description="Minutes in a window of the prediction log and its reports."
+    )
+    prediction_retention_days: int = Field(
+        30, ge=2, description="Days that a prediction stays in the store once it is exported to S3."
+    )
+    label_horizon_days: int = Field(
+        90, ge=1, description="Days before it is observed that an outcome counts for predictions."
+    )
+
     host: str = Field("127.0.0.1", description="Address that the servers bind to.")
     http_port: int = Field(9696, description="Port of POST /predict.")
+    http_workers: int = Field(1, ge=1, description="Processes that answer POST /predict.")
+    http_max_requests: int = Field(
+        256, ge=1, description="Requests one process answers at a time; more get 429."
+    )
+    http_max_body: int = Field(1_048_576, ge=1, description="Longest body in bytes; more get 413.")
+    http_body_timeout: float = Field(
+        10.0, gt=0, description="Seconds that a body may take to arrive; longer gets 408."
+    )
+    churn_api_keys: SecretStr | None = Field(
+        None, description="Keys, by commas, one of which HTTP requests must bring; unset: none."
+    )
     emulator_port: int = Field(4566, description="Port of the embedded AWS emulator.")
     mlflow_port: int = Field(5051, description="Port of the embedded MLflow server.")
     dagster_port: int = Field(3000, description="Port of the embedded Dagster UI.")
+
+    @field_validator("report_time_window_minutes")
+    @classmethod
+    def _windows_tile_the_day(cls, minutes: int) -> int:
+        hours, rest = divmod(minutes, 60)
+        if (hours and (rest or 24 % hours)) or (rest and 60 % rest):
+            raise ValueError("must divide an hour, or be whole hours that divide a day")
+        return minutes
 
     @property
     def registered_model(self) -> str:
@@ -79,5 +108,6 @@ def load_environment() -> None:
     """
     path = find_dotenv(f".env.{os.environ.get('CHURN_ENV', 'local')}", usecwd=True)
     if path:
-        os.environ.setdefault("CHURN_HOME", str(Path(path).parent / ".churn"))
+        home = os.environ.get("CHURN_HOME") or Path(path).parent / ".churn"
+        os.environ["CHURN_HOME"] = str(Path(home).absolute())
         load_dotenv(path)

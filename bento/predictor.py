@@ -1,0 +1,140 @@
+"""From customers to answers and log rows, with the champion that is live at that moment."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from bento import errors, metrics
+from bento.customer import Customer, Tier
+from bento.ids import uuid7
+from bento.outbox import Outbox
+from bento.runner import ChampionFollower, ChurnRunner, Reason
+from bento.settings import Settings
+from bento.store import PredictionRow, prediction_row
+
+ON_LOOP = 32
+"""Most customers scored on the event loop (about 1 ms); more go to a thread."""
+
+
+class Answer(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    """The answer for one customer; the first two fields are the predecessor's whole answer."""
+
+    churn_chance: float = msgspec.field(name="churn chance")
+    """Probability that the customer leaves."""
+    model_run_id: str
+    model_version: str
+    prediction_id: str
+    """Time-ordered; the prediction log's key."""
+    customer_id: int | str | msgspec.UnsetType = msgspec.UNSET
+    tier: Tier
+    churn: bool
+    """Whether the probability reaches the model's decision threshold."""
+    reasons: list[Reason] | msgspec.UnsetType = msgspec.UNSET
+    """The five largest contributions; with `other` and `bias` they add up to the log-odds."""
+    other: float | msgspec.UnsetType = msgspec.UNSET
+    bias: float | msgspec.UnsetType = msgspec.UNSET
+
+
+class OutboxState(msgspec.Struct, frozen=True):
+    """The prediction log as `/readyz` shows it, of the worker process that answers."""
+
+    rows: int
+    """Predictions not yet in the store."""
+    oldest_seconds: float
+    full: bool
+    """The last predictions were answered but could not be kept."""
+    error: str | None
+    store_error: str | None
+
+
+class State(msgspec.Struct, frozen=True):
+    """What `/readyz` says."""
+
+    status: Literal["ready", "degraded", "no model"]
+    """`degraded`: answers, but a newer champion does not load or the log is not kept."""
+    model_name: str | None
+    model_version: str | None
+    model_run_id: str | None
+    champion_error: str | None
+    outbox: OutboxState
+
+
+class Predictor:
+    """The live champion and the outbox of this process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.follower = ChampionFollower(settings)
+        self.outbox: Outbox
+
+    def start(self) -> None:
+        """Open the outbox, load the champion if there is one, and follow it."""
+        self.outbox = Outbox(self._settings.churn_home / "outbox" / "http", self._settings)
+        self.follower.start()
+
+    def stop(self) -> None:
+        """Stop following; write and ship what is still under way."""
+        self.follower.stop()
+        self.outbox.close()
+
+    async def answer(self, customers: Sequence[Customer], explain: bool) -> list[Answer]:
+        """Score the customers and log them; raises `RefusedError` without a model.
+
+        All of one request are scored by one model and kept in one commit. Work of more
+        than a few milliseconds leaves the event loop.
+        """
+        runner = self.follower.runner
+        if runner is None:
+            raise errors.no_model()
+        if explain or len(customers) > ON_LOOP:
+            answers, rows = await asyncio.to_thread(score, runner, customers, explain)
+        else:
+            answers, rows = score(runner, customers, explain)
+        if not await self.outbox.submit(rows):
+            metrics.UNLOGGED.inc(len(rows))
+        for row in rows:
+            metrics.predicted(row.tier, row.prediction)
+        return answers
+
+    def state(self) -> State:
+        """The state of this process, read from memory."""
+        runner, box = self.follower.runner, self.outbox.status()
+        champion = runner.champion if runner else None
+        healthy = not (box.full or self.follower.error)
+        return State(
+            status="no model" if champion is None else "ready" if healthy else "degraded",
+            model_name=champion.model_name if champion else None,
+            model_version=champion.model_version if champion else None,
+            model_run_id=champion.model_run_id if champion else None,
+            champion_error=self.follower.error,
+            outbox=OutboxState(box.depth, box.oldest_s, box.full, box.error, box.store_error),
+        )
+
+
+def score(
+    runner: ChurnRunner, customers: Sequence[Customer], explain: bool
+) -> tuple[list[Answer], list[PredictionRow]]:
+    """One answer and one log row for each customer."""
+    answers, rows = [], []
+    for customer, chance in zip(customers, runner.score(customers).tolist(), strict=True):
+        row = prediction_row(customer, uuid7(), chance, runner.champion, "http")
+        answer = Answer(
+            churn_chance=chance,
+            model_run_id=row.model_run_id,
+            model_version=row.model_version,
+            prediction_id=row.prediction_id,
+            tier=row.tier,
+            churn=row.churn,
+        )
+        if customer.customer_id is not None:
+            answer.customer_id = customer.customer_id
+        if explain:
+            explanation = runner.explain(customer)
+            answer.reasons = explanation.reasons
+            answer.other = explanation.other
+            answer.bias = explanation.bias
+        answers.append(answer)
+        rows.append(row)
+    return answers, rows
