@@ -24,6 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 NOWHERE = "http://127.0.0.1:1"
 RAW_DATA = os.environ.get("CHURN_RAW_DATA")
 
+# Assets read the length of their partitions when they are imported, before any fixture runs.
+os.environ["CHURN_ENV"] = "test"
+
 
 @pytest.fixture(scope="session", autouse=True)
 def shield(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
