@@ -1,0 +1,91 @@
+# `make` lists the targets. `env=cloud` reads .env.cloud instead of .env.local.
+PYTHON ?= python3
+env ?= $(or $(CHURN_ENV),local)
+export CHURN_ENV := $(env)
+
+BIN := .venv/bin
+UV := $(BIN)/uv
+STACK := $(BIN)/python -m deploy.embedded.stack
+CODE := bento churn_assets stream_worker deploy benchmarks churn_assets_tests
+
+# uv reads none of pip's settings: hand over an index of the user's own.
+pip_setting = $(shell [ -x $(BIN)/pip ] && $(BIN)/pip config get global.$(1) 2>/dev/null)
+with_index = \
+	UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$(call pip_setting,index-url)}}" \
+	UV_INDEX="$${UV_INDEX:-$${PIP_EXTRA_INDEX_URL:-$(call pip_setting,extra-index-url)}}" \
+	UV_FIND_LINKS="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-$(call pip_setting,find-links)}}"
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: .venv/.installed .venv-emulator/.installed ## Install everything from the locks into .venv and .venv-emulator
+
+$(UV): deploy/bootstrap.lock
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11)' 2>/dev/null || \
+		{ echo "Python 3.11 or newer is needed: make install PYTHON=/path/to/it"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
+.venv/.installed: requirements.lock pyproject.toml $(UV)
+	$(with_index) $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode $<
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --offline --editable .
+	@touch $@
+
+.venv-emulator/.installed: deploy/embedded/requirements.lock $(UV)
+	$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-emulator
+	$(with_index) $(UV) pip sync --quiet --python .venv-emulator/bin/python --require-hashes --compile-bytecode $<
+	@touch $@
+
+.PHONY: lock
+lock: ## Resolve the locks again from pyproject.toml
+	$(with_index) deploy/lock.sh
+
+.PHONY: lint
+lint: ## Look for faults and for unformatted code (ruff)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: format
+format: ## Format the code and mend what can be mended (ruff)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: types
+types: ## Check the types (mypy --strict)
+	$(BIN)/mypy $(CODE)
+
+.PHONY: test
+test: ## Run the tests; CHURN_RAW_DATA=FILE adds those on real customers
+	$(BIN)/python -m pytest
+
+.PHONY: check
+check: lint types test ## lint, types and test
+
+.PHONY: up
+up: install ## Start the platform and wait until it is ready
+	@$(STACK) up
+
+.PHONY: down
+down: ## Stop the platform; its state stays
+	@$(STACK) down
+
+.PHONY: status
+status: ## Show the servers: state, pid, port, URL
+	@$(STACK) status
+
+.PHONY: logs
+logs: ## Follow the logs; program=mlflow: only that one
+	@$(STACK) logs $(program)
+
+.PHONY: reset
+reset: ## Stop the platform and delete its state
+	@$(STACK) reset
+
+.PHONY: demo
+demo: install ## From nothing to a registered champion; ONCE=1 stops the platform at the end
+	@$(BIN)/python -m deploy.embedded.demo $(if $(ONCE),--once)

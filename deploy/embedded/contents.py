@@ -1,0 +1,50 @@
+"""What the emulated cloud must hold before the platform is of use: bucket, streams, customers."""
+
+import boto3
+from botocore.exceptions import ClientError
+
+from bento.settings import Settings
+from churn_assets.defs.ingest.seeding import seed_feature_store
+
+STREAMS = ("predictions", "results")
+
+
+def provide_bucket(settings: Settings) -> bool:
+    """Create the bucket when it is missing; True when it was."""
+    s3 = boto3.client("s3")
+    try:
+        s3.head_bucket(Bucket=settings.churn_bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
+            raise
+    else:
+        return False
+    s3.create_bucket(
+        Bucket=settings.churn_bucket,
+        CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name},  # type: ignore[typeddict-item]
+    )
+    return True
+
+
+def provide_streams() -> list[str]:
+    """Create the streams that are missing, one shard each; returns their names."""
+    kinesis = boto3.client("kinesis")
+    present = set(kinesis.list_streams()["StreamNames"])
+    missing = [name for name in STREAMS if name not in present]
+    for name in missing:
+        kinesis.create_stream(StreamName=name, ShardCount=1)
+    for name in missing:
+        kinesis.get_waiter("stream_exists").wait(
+            StreamName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+        )
+    return missing
+
+
+def provide_customers(settings: Settings) -> str | None:
+    """Load customers when the feature store holds none; returns what was loaded."""
+    listed = boto3.client("s3").list_objects_v2(
+        Bucket=settings.churn_bucket, Prefix=settings.feature_store_prefix, MaxKeys=1
+    )
+    if listed.get("KeyCount"):
+        return None
+    return str(seed_feature_store(settings))
