@@ -1,4 +1,4 @@
-"""Prediction ids: time-ordered UUIDs (RFC 9562, version 7), so that a time window is an id range."""
+"""Prediction ids: time-ordered UUIDs (RFC 9562, version 7); a time window is an id range."""
 
 import os
 from datetime import UTC, datetime

@@ -9,6 +9,7 @@ file configures them all. `.env.example` documents each variable.
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from dotenv import find_dotenv, load_dotenv
 from pydantic import Field, SecretStr, field_validator
@@ -55,6 +56,41 @@ class Settings(BaseSettings):
     )
     label_horizon_days: int = Field(
         90, ge=1, description="Days before it is observed that an outcome counts for predictions."
+    )
+
+    outbox_sync: Literal["normal", "full"] = Field(
+        "normal",
+        description="Predictions survive a killed process (normal) or also a power cut (full).",
+    )
+    outbox_max_bytes: int = Field(
+        2**30, gt=0, description="Most bytes of predictions that wait for the store, per process."
+    )
+    outbox_ship_seconds: float = Field(
+        0.2, gt=0, description="Seconds between shipments of predictions to the store."
+    )
+
+    stream_in: str = Field("predictions", description="Kinesis stream of customers to score.")
+    stream_out: str = Field("results", description="Kinesis stream of their answers.")
+    stream_lease_table: str = Field(
+        "churn-stream-leases", description="DynamoDB table of shard leases and checkpoints."
+    )
+    stream_lease_seconds: float = Field(
+        10.0, gt=0, description="Seconds after which a silent worker's shards are taken over."
+    )
+    stream_batch: int = Field(
+        2_000, ge=1, le=10_000, description="Most records that one read of a shard asks for."
+    )
+    stream_poll_seconds: float = Field(
+        0.2, ge=0.2, description="Seconds between reads of a shard; AWS allows five a second."
+    )
+    stream_metrics_port: int = Field(
+        9697, description="Port of a stream worker's /metrics, /livez and /readyz."
+    )
+    dead_letter_prefix: str = Field(
+        "dead-letters/", description="Where records that are no customer are kept in the bucket."
+    )
+    test_run: bool = Field(
+        False, description="The Lambda handler returns its answers and writes nothing."
     )
 
     host: str = Field("127.0.0.1", description="Address that the servers bind to.")
