@@ -8,9 +8,10 @@ UV := $(BIN)/uv
 STACK := $(BIN)/python -m deploy.embedded.stack
 CODE := bento churn_assets stream_worker deploy benchmarks churn_assets_tests
 
-# uv reads none of pip's settings: hand over an index of the user's own.
+# uv reads none of pip's settings: hand over an index of the user's own. Hashes make it safe to
+# take a version from any of several.
 pip_setting = $(shell [ -x $(BIN)/pip ] && $(BIN)/pip config get global.$(1) 2>/dev/null)
-with_index = \
+with_index = UV_INDEX_STRATEGY=unsafe-best-match \
 	UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$(call pip_setting,index-url)}}" \
 	UV_INDEX="$${UV_INDEX:-$${PIP_EXTRA_INDEX_URL:-$(call pip_setting,extra-index-url)}}" \
 	UV_FIND_LINKS="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-$(call pip_setting,find-links)}}"
@@ -27,23 +28,24 @@ install: .venv/.installed .venv-emulator/.installed ## Install everything from t
 $(UV): deploy/bootstrap.lock
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11)' 2>/dev/null || \
 		{ echo "Python 3.11 or newer is needed: make install PYTHON=/path/to/it"; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
 .venv/.installed: requirements.lock pyproject.toml $(UV)
-	$(with_index) $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode $<
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --offline --editable .
+	@echo 'installing requirements.lock'
+	@$(with_index) $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode $<
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --offline --editable .
 	@touch $@
 
 .venv-emulator/.installed: deploy/embedded/requirements.lock $(UV)
-	$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-emulator
-	$(with_index) $(UV) pip sync --quiet --python .venv-emulator/bin/python --require-hashes --compile-bytecode $<
+	@$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-emulator
+	@$(with_index) $(UV) pip sync --quiet --python .venv-emulator/bin/python --require-hashes --compile-bytecode $<
 	@touch $@
 
 .PHONY: lock
 lock: ## Resolve the locks again from pyproject.toml
-	$(with_index) deploy/lock.sh
+	@$(with_index) deploy/lock.sh
 
 .PHONY: lint
 lint: ## Look for faults and for unformatted code (ruff)
