@@ -58,6 +58,28 @@ class Settings(BaseSettings):
         90, ge=1, description="Days before it is observed that an outcome counts for predictions."
     )
 
+    drift_false_alarm_rate: float = Field(
+        0.01, gt=0, lt=1, description="Chance of any false drift alarm in a window of predictions."
+    )
+    drift_psi: float = Field(
+        0.1, ge=0, description="Least population stability index that counts as drift."
+    )
+    drift_min_rows: int = Field(
+        200, ge=50, description="Fewest predictions of a model and tier worth a drift test."
+    )
+    retrain_cooldown_minutes: int = Field(
+        720, ge=0, description="Minutes between trainings that drift alarms start."
+    )
+    retrain_daily_limit: int = Field(
+        2, ge=1, description="Most trainings that drift alarms start in 24 hours."
+    )
+    live_window_rows: int = Field(
+        1_000, ge=50, description="Most predictions in the exporter's sliding window."
+    )
+    live_window_minutes: float = Field(
+        15.0, gt=0, description="Minutes after which a prediction leaves the sliding window."
+    )
+
     outbox_sync: Literal["normal", "full"] = Field(
         "normal",
         description="Predictions survive a killed process (normal) or also a power cut (full).",
@@ -109,6 +131,9 @@ class Settings(BaseSettings):
     emulator_port: int = Field(4566, description="Port of the embedded AWS emulator.")
     mlflow_port: int = Field(5051, description="Port of the embedded MLflow server.")
     dagster_port: int = Field(3000, description="Port of the embedded Dagster UI.")
+    exporter_port: int = Field(8085, description="Port of the live drift and score /metrics.")
+    reports_port: int = Field(8888, description="Port of the list of reports.")
+    prometheus_port: int = Field(9091, description="Port of Prometheus, where it is installed.")
 
     @field_validator("report_time_window_minutes")
     @classmethod
