@@ -29,6 +29,14 @@ class Settings(BaseSettings):
     churn_bucket: str = Field("capstone", description="Bucket of the feature store and of all artifacts.")
     feature_store_prefix: str = Field("ID1/", description="Where new customer files land in the bucket.")
 
+    max_quarantined_share: float = Field(
+        0.01, ge=0, le=1, description="Share of quarantined rows above which training is blocked."
+    )
+    training_cron: str = Field("0 */4 * * *", description="When the schedule trains, in UTC.")
+    training_automation: Literal["running", "stopped"] = Field(
+        "stopped", description="Whether training schedule and sensor start switched on."
+    )
+
     mlflow_tracking_uri: str = Field("http://127.0.0.1:5051", description="MLflow server.")
     mlflow_experiment: str = Field(
         "churn", description="MLflow experiment; its models register as best_model-<experiment>."
