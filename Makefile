@@ -68,6 +68,10 @@ test: ## Run the tests; CHURN_RAW_DATA=FILE adds those on real customers
 .PHONY: check
 check: lint types test ## lint, types and test
 
+.PHONY: install-kinesalite
+install-kinesalite: ## Install the Kinesis emulator that reshards, for tests (needs node)
+	@npm install --prefix .kinesalite --no-save --no-audit --no-fund --loglevel error kinesalite@3.3.3
+
 .PHONY: up
 up: install ## Start the platform and wait until it is ready
 	@$(STACK) up
@@ -91,3 +95,7 @@ reset: ## Stop the platform and delete its state
 .PHONY: demo
 demo: install ## From nothing to a registered champion; ONCE=1 stops the platform at the end
 	@$(BIN)/python -m deploy.embedded.demo $(if $(ONCE),--once)
+
+.PHONY: dead-letters
+dead-letters: ## List the streamed records that are no customer; REPLAY=1 scores those that are by now
+	@$(BIN)/python -m stream_worker dead-letters $(if $(REPLAY),--replay)
