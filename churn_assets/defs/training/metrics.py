@@ -14,18 +14,23 @@ DEVIATIONS = np.linspace(0, 1, 21)
 
 
 def scores(churned: Labels, predicted: Scores, threshold: float = 0.5) -> dict[str, float]:
-    """Every metric of one tier; `threshold` turns P(leave) into yes or no for f1 and accuracy."""
-    from sklearn import metrics as sk
+    """Every metric of one tier; `threshold` turns P(leave) into yes or no for f1 and accuracy.
 
+    scikit-learn agrees on each of them (tested) but takes ten times as long, which
+    four times a fit is an eighth of the search.
+    """
     predicted = predicted.astype(np.float64)
     decided = predicted >= threshold
     error = predicted - churned
     mse = float(np.mean(error**2))
+    roc_auc, average_precision = weighted_metrics(churned, predicted)(np.ones(len(churned)))
+    wrong = int(np.sum(decided != churned))
+    caught = int(np.sum(decided & (churned == 1)))
     return {
-        "roc_auc": float(sk.roc_auc_score(churned, predicted)),
-        "average_precision": float(sk.average_precision_score(churned, predicted)),
-        "f1": float(sk.f1_score(churned, decided, zero_division=0)),
-        "accuracy": float(np.mean(decided == churned)),
+        "roc_auc": roc_auc,
+        "average_precision": average_precision,
+        "f1": 2 * caught / (2 * caught + wrong) if caught else 0.0,
+        "accuracy": 1 - wrong / len(churned),
         "log_loss": log_loss(churned, predicted),
         "brier": mse,
         "mae": float(np.mean(np.abs(error))),
@@ -37,9 +42,9 @@ def scores(churned: Labels, predicted: Scores, threshold: float = 0.5) -> dict[s
 
 def log_loss(churned: Labels, predicted: Scores) -> float:
     """Mean negative log likelihood, in nats; the objective of the search."""
-    from sklearn.metrics import log_loss as sk_log_loss
-
-    return float(sk_log_loss(churned, predicted.astype(np.float64), labels=[0, 1]))
+    tiny = float(np.finfo(np.float32).eps)
+    of_truth = np.where(churned == 1, predicted, 1 - predicted)
+    return float(-np.mean(np.log(np.clip(of_truth, tiny, 1 - tiny))))
 
 
 def ece(churned: Labels, predicted: Scores) -> float:
