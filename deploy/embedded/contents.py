@@ -1,10 +1,9 @@
-"""What the emulated cloud must hold before the platform is of use: bucket, streams, customers."""
+"""What the emulated cloud must hold before the servers are of use: the bucket and the streams."""
 
 import boto3
 from botocore.exceptions import ClientError
 
 from bento.settings import Settings
-from churn_assets.defs.ingest.seeding import seed_feature_store
 
 STREAMS = ("predictions", "results")
 
@@ -38,13 +37,3 @@ def provide_streams() -> list[str]:
             StreamName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
         )
     return missing
-
-
-def provide_customers(settings: Settings) -> str | None:
-    """Load customers when the feature store holds none; returns what was loaded."""
-    listed = boto3.client("s3").list_objects_v2(
-        Bucket=settings.churn_bucket, Prefix=settings.feature_store_prefix, MaxKeys=1
-    )
-    if listed.get("KeyCount"):
-        return None
-    return str(seed_feature_store(settings))

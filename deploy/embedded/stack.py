@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bento.settings import Settings, get_settings
+from churn_assets.defs.ingest.seeding import SourceError, seed_feature_store
+from deploy.embedded.contents import provide_bucket, provide_streams
 from deploy.embedded.servers import (
     ROOT,
     SERVERS,
@@ -73,16 +75,11 @@ def _start_supervisord(settings: Settings, supervisor: Supervisor) -> None:
 
 
 def _provide(settings: Settings) -> None:
-    from deploy.embedded import contents
-
-    if contents.provide_bucket(settings):
+    if provide_bucket(settings):
         console.print(f"  bucket       s3://{settings.churn_bucket} created")
-    if created := contents.provide_streams():
+    if created := provide_streams():
         console.print(f"  streams      {', '.join(created)} created")
-    with console.status("customers: looking"):
-        loaded = contents.provide_customers(settings)
-    if loaded:
-        console.print(f"  customers    {loaded} loaded")
+    seed_feature_store(settings)
 
 
 def _wait(name: str, ready: Callable[[], bool], supervisor: Supervisor) -> None:
@@ -191,7 +188,7 @@ def main() -> None:
     call = options.pop("call")
     try:
         call(**options)
-    except PlatformError as error:
+    except (PlatformError, SourceError) as error:
         console.print(f"[red]{error}[/red]")
         raise SystemExit(1) from None
 
