@@ -13,7 +13,7 @@ from bento.runner import ChurnRunner
 from bento.store import PredictionRow, prediction_row
 from churn_assets.defs.features.cleaning import DTYPES
 
-NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 def answered(

@@ -30,7 +30,7 @@ def build(customers: pd.DataFrame, runner: ChurnRunner, most: int = MOST_ROWS) -
     """Encoded features and the model's scores of a sample of `cleaned_features`.
 
     Columns: the 19 features (float32, unknown NaN), `full` and `core`: P(leave) of the
-    customer as each tier sees it, null for customers the model was fitted on.
+    customer as each tier sees it, null for customers the model was fitted on; `churned`.
     """
     from churn_assets.defs.training import dataset
 
@@ -43,7 +43,7 @@ def build(customers: pd.DataFrame, runner: ChurnRunner, most: int = MOST_ROWS) -
         tier: pa.array(runner.score_matrix(features), mask=fitted)
         for tier, features in dataset.tiers(data.features).items()
     }
-    return pa.table({**columns, **scores})
+    return pa.table({**columns, **scores, "churned": data.churned})
 
 
 def columns(reference: pa.Table, tier: str) -> dict[str, Values]:

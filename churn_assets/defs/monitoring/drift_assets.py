@@ -1,0 +1,211 @@
+"""What the champion learned from, and how each window of predictions differs from it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pandas as pd
+from dagster_aws.s3 import S3Resource
+
+from bento.champion import read_live
+from bento.runner import ChurnRunner
+from bento.settings import get_settings
+from churn_assets.defs.monitoring import pages, reference
+from churn_assets.defs.monitoring.drift import Columns, Limits
+from churn_assets.defs.monitoring.drift_report import DriftReport, Yardstick, examine
+from churn_assets.defs.monitoring.prediction_log import PAGE, key_of, open_log
+from churn_assets.defs.monitoring.sampling import Group, Sampler, sample
+from churn_assets.defs.monitoring.windows import Window, report_windows, window_at, window_of_key
+from churn_assets.defs.resources.predictions import PredictionStoreResource
+from churn_assets.markdown import table
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+REPORTS_PREFIX = "reports/"
+
+
+class DriftConfig(dg.Config):
+    """What a window is compared with."""
+
+    model_config = {"extra": "forbid"}  # noqa: RUF012  as pydantic wants it
+
+    reference: Yardstick = "training"
+    """`training`: what the answering model was made from. `previous`: the window before."""
+
+
+@dg.asset(
+    group_name="release",
+    owners=["team:data-science"],
+    kinds={"s3", "parquet"},
+    deps=["champion_bento"],
+)
+def drift_reference(
+    s3: S3Resource, cleaned_features: pd.DataFrame
+) -> dg.MaterializeResult[dict[str, Any]]:
+    """A sample of the customers the live champion was made from, with its scores.
+
+    Drift reports and live metrics compare with it. It is made once a model, when the
+    model goes live; later customers are not what the model learned from.
+    """
+    settings = get_settings()
+    live = read_live(settings.live_pointer)
+    if live is None:
+        raise dg.Failure("no champion is live: materialize champion_bento first")
+    client, bucket = s3.get_client(), settings.churn_bucket
+    kept = reference.load(client, bucket, live.model_run_id)
+    if kept is None:
+        kept = reference.build(cleaned_features, ChurnRunner(Path(live.path)))
+        reference.save(client, bucket, live.model_run_id, kept)
+    key = reference.key_of(live.model_run_id)
+    return dg.MaterializeResult(
+        value={"key": key, "model_run_id": live.model_run_id, "rows": len(kept)},
+        metadata={
+            "dagster/row_count": len(kept),
+            "dagster/uri": f"s3://{bucket}/{key}",
+            "model_run_id": live.model_run_id,
+            "customers_not_fitted_on": len(kept) - kept["full"].null_count,
+        },
+    )
+
+
+@dg.asset(
+    group_name="monitoring",
+    owners=["team:data-science"],
+    kinds={"evidently", "s3"},
+    partitions_def=report_windows,
+)
+def drift_report(
+    context: dg.AssetExecutionContext,
+    config: DriftConfig,
+    s3: S3Resource,
+    prediction_store: PredictionStoreResource,
+    prediction_log: dict[str, Any],
+) -> dg.MaterializeResult[dict[str, Any]]:
+    """Whether customers or scores of a window differ from what the model was made from.
+
+    Inputs and score are tested column by column, by model and tier, on a bounded
+    sample; a page with charts goes to S3 and to the report server. A window with too
+    little to compare gets no page, and says why.
+    """
+    window = window_of_key(context.partition_key)
+    client, bucket = s3.get_client(), get_settings().churn_bucket
+    limits = Limits.from_settings()
+    current = read_sample(client, bucket, prediction_log["key"])
+    if config.reference == "previous":
+        references = previous_references(client, bucket, window)
+    else:
+        references = training_references(client, bucket, current)
+    report = examine(window, current, references, limits, config.reference)
+    page = None if report.skipped else _render(report, current, references, limits)
+    with prediction_store.connect() as store:
+        store.save_report(report.as_document())
+        documents = store.reports()
+    publish(client, bucket, report, page, documents)
+    return dg.MaterializeResult(
+        value=report.as_document(),
+        metadata=_metadata(report, page),
+    )
+
+
+@dg.asset_check(asset=drift_report, partitions_def=report_windows)
+def nothing_has_drifted(drift_report: dict[str, Any]) -> dg.AssetCheckResult:
+    """A warning when customers or scores have changed; passed when nothing was compared."""
+    return dg.AssetCheckResult(
+        passed=not drift_report["alarm"],
+        severity=dg.AssetCheckSeverity.WARN,
+        description=drift_report["finding"],
+        metadata={"drifted": drift_report["drifted"]},
+    )
+
+
+def read_sample(s3: "S3Client", bucket: str, key: str) -> Sampler:
+    """The bounded sample of an exported window."""
+    with open_log(s3, bucket, key) as log:
+        return sample(log.iter_batches(PAGE))
+
+
+def training_references(
+    s3: "S3Client", bucket: str, current: Sampler
+) -> dict[Group, Columns | None]:
+    """For each model and tier of a window, what the model was made from."""
+    tables = {run: reference.load(s3, bucket, run) for run, _ in current.rows}
+    return {
+        group: None
+        if (kept := tables[group.model_run_id]) is None
+        else reference.columns(kept, group.tier)
+        for group in current.rows
+    }
+
+
+def previous_references(s3: "S3Client", bucket: str, window: Window) -> dict[Group, Columns | None]:
+    """The samples of the window before; none when it was never exported."""
+    before = window_at(window.start - (window.end - window.start))
+    try:
+        return dict(read_sample(s3, bucket, key_of(before)).samples())
+    except s3.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
+            return {}
+        raise
+
+
+def publish(
+    s3: "S3Client",
+    bucket: str,
+    report: DriftReport,
+    page: str | None,
+    documents: list[dict[str, Any]],
+) -> None:
+    """The page and the list of all reports, on the report server and in S3."""
+    folder = get_settings().churn_home / "reports"
+    pages.publish(folder, {report.filename: page} if page else {}, documents)
+    for name in ("index.html", *([report.filename] if page else [])):
+        s3.put_object(
+            Bucket=bucket,
+            Key=f"{REPORTS_PREFIX}{name}",
+            Body=(folder / name).read_bytes(),
+            ContentType="text/html; charset=utf-8",
+        )
+
+
+def _render(
+    report: DriftReport,
+    current: Sampler,
+    references: dict[Group, Columns | None],
+    limits: Limits,
+) -> str:
+    from churn_assets.defs.monitoring.drift_html import render
+
+    return render(report, current.samples(), references, limits)
+
+
+def _metadata(report: DriftReport, page: str | None) -> dict[str, Any]:
+    columns = [
+        {
+            "tier": group.tier,
+            "column": c.column,
+            "drifted": c.drifted,
+            "psi": c.psi,
+            "p-value": c.p_value,
+            "reference → window": c.change,
+        }
+        for group in report.groups
+        for c in group.columns
+    ]
+    found: dict[str, Any] = {
+        "dagster/row_count": report.rows,
+        "alarm": report.alarm,
+        "finding": report.finding,
+        "drifted_columns": len(report.drifted),
+        "largest_psi": max((c.psi for group in report.groups for c in group.columns), default=0.0),
+        "columns": table(columns, empty="nothing was compared"),
+    }
+    if page is None:
+        return found | {"skipped": report.finding}
+    settings = get_settings()
+    url = f"http://{settings.host}:{settings.reports_port}/{report.filename}"
+    return found | {
+        "report": dg.MetadataValue.url(url),
+        "dagster/uri": f"s3://{settings.churn_bucket}/{REPORTS_PREFIX}{report.filename}",
+        "html_mb": len(page.encode()) / 1e6,
+    }
