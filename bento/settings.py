@@ -123,6 +123,17 @@ class Settings(BaseSettings):
         False, description="The Lambda handler returns its answers and writes nothing."
     )
 
+    promotion: Literal["manual", "auto"] = Field(
+        "manual",
+        description="Who makes a challenger champion: a human, or best_model when all gates pass.",
+    )
+    training_workers: int | None = Field(
+        None, ge=1, description="Fits that run side by side; unset: one a core. Changes no result."
+    )
+    git_commit: str | None = Field(
+        None, description="Commit that models are tagged with where there is no git checkout."
+    )
+
     host: str = Field("127.0.0.1", description="Address that the servers bind to.")
     http_port: int = Field(9696, description="Port of POST /predict.")
     http_workers: int = Field(1, ge=1, description="Processes that answer POST /predict.")

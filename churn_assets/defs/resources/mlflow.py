@@ -13,7 +13,7 @@ import fcntl
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -33,10 +33,10 @@ def mlflow_run(context: dg.InitResourceContext) -> "Iterator[MlFlow]":
     from dagster_mlflow.resources import MlFlow
     from mlflow.entities import RunStatus
 
-    tracking = None
+    tracking: Any = None
     try:
         with _one_step_at_a_time(str(context.run_id)):
-            tracking = MlFlow(_WithConfig(context))
+            tracking = MlFlow(_WithConfig(context))  # type: ignore[no-untyped-call]
         yield tracking
     finally:
         if tracking is not None:

@@ -26,7 +26,7 @@ def quantised(data: Dataset) -> "xgb.QuantileDMatrix":
     import xgboost as xgb
 
     features, churned = both_tiers(data)
-    weight = np.repeat(np.float32([1, CORE_WEIGHT]), len(data))
+    weight = np.repeat(np.array([1, CORE_WEIGHT], np.float32), len(data))
     return xgb.QuantileDMatrix(
         features, churned, weight=weight, nthread=1, feature_names=list(FEATURES)
     )

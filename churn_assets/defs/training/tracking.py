@@ -5,9 +5,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from churn_assets.defs.training.tuning import Trial
+from churn_assets.defs.training import plots
+from churn_assets.defs.training.tuning import Search, Trial
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from mlflow import MlflowClient
 
 
@@ -72,3 +74,17 @@ def child_run(client: "MlflowClient", experiment_id: str, parent: str, name: str
     """Create a run below `parent`; returns its id."""
     run = client.create_run(experiment_id, run_name=name, tags={"mlflow.parentRunId": parent})
     return str(run.info.run_id)
+
+
+def log_search(client: "MlflowClient", run_id: str, search: Search) -> "Figure":
+    """Log the table of trials and the search's history to the parent run; returns the picture."""
+    import numpy as np
+
+    losses = np.array([trial.loss for trial in search.trials])
+    pruned = np.array([trial.pruned for trial in search.trials])
+    figure = plots.history(losses, pruned)
+    client.log_figure(run_id, figure, "search/history.png")
+    client.log_text(
+        run_id, search.study.trials_dataframe().to_csv(index=False), "search/trials.csv"
+    )
+    return figure

@@ -32,9 +32,9 @@ BATCH = 10
 """Trials asked for together: bounds how many cores help, and is part of the result."""
 
 DEFAULTS: Params = {
-    "rounds": 400,
+    "rounds": 500,
     "max_depth": 4,
-    "learning_rate": 0.1,
+    "learning_rate": 0.07,
     "min_child_weight": 1.0,
     "subsample": 0.95,
     "colsample_bynode": 0.6,
@@ -185,7 +185,7 @@ def _space() -> "dict[str, optuna.distributions.BaseDistribution]":
     from optuna.distributions import FloatDistribution, IntDistribution
 
     return {
-        "rounds": IntDistribution(200, 600, step=50),
+        "rounds": IntDistribution(300, 800, step=50),
         "max_depth": IntDistribution(3, 6),
         "learning_rate": FloatDistribution(0.03, 0.2, log=True),
         "min_child_weight": FloatDistribution(0.5, 10, log=True),
