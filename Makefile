@@ -73,8 +73,8 @@ install-kinesalite: ## Install the Kinesis emulator that reshards, for tests (ne
 	@npm install --prefix .kinesalite --no-save --no-audit --no-fund --loglevel error kinesalite@3.3.3
 
 .PHONY: up
-up: install ## Start the platform and wait until it is ready
-	@$(STACK) up
+up: install ## Start the platform and wait until it is ready; programs="mlflow": only those
+	@$(STACK) up $(programs)
 
 .PHONY: down
 down: ## Stop the platform; its state stays

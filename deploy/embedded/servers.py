@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 import urllib.request
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 from xmlrpc.client import ServerProxy
@@ -46,8 +47,9 @@ class Server(NamedTuple):
         return answers(f"http://127.0.0.1:{self.port}{self.ready}")
 
 
+EMULATOR = Server("emulator", "EMULATOR_PORT", "/_ministack/health", page="")
 SERVERS = (
-    Server("emulator", "EMULATOR_PORT", "/_ministack/health", page=""),
+    EMULATOR,
     Server("mlflow", "MLFLOW_PORT", "/health"),
     Server("dagster", "DAGSTER_PORT", "/server_info"),
 )
@@ -89,9 +91,9 @@ def environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def check_ports() -> None:
+def check_ports(servers: Iterable[Server]) -> None:
     """Raise `PlatformError` that names every port in use, by whom, and the setting to change."""
-    taken = [server for server in SERVERS if _listens(server.port)]
+    taken = [server for server in servers if _listens(server.port)]
     if taken:
         lines = [
             f"port {server.port} is taken{_holder(server.port)}: "
@@ -154,10 +156,10 @@ class Supervisor:
         found = self._proxy.getAllProcessInfo()
         return [Program(p["name"], p["statename"], p["pid"]) for p in found]
 
-    def start_idle(self) -> None:
-        """Start every program that is not running; do not wait for it."""
+    def start(self, names: Container[str]) -> None:
+        """Start those of the named programs that do not run; returns at once."""
         for program in self.programs():
-            if program.state in ("STOPPED", "EXITED", "FATAL"):
+            if program.name in names and program.state in ("STOPPED", "EXITED", "FATAL"):
                 self._proxy.startProcess(program.name, False)
 
     def shutdown(self) -> None:

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import psutil
 from rich.console import Console
@@ -16,9 +16,11 @@ from bento.settings import Settings, get_settings
 from churn_assets.defs.ingest.seeding import SourceError, seed_feature_store
 from deploy.embedded.contents import provide_bucket, provide_streams
 from deploy.embedded.servers import (
+    EMULATOR,
     ROOT,
     SERVERS,
     PlatformError,
+    Server,
     Supervisor,
     check_ports,
     environment,
@@ -28,21 +30,28 @@ PATIENCE_S = 180
 console = Console()
 
 
-def up() -> None:
-    """Start what is not running, wait until it is ready, and provide what it must hold."""
+def up(programs: Sequence[str] = ()) -> None:
+    """Start what is not running (or only the named programs, and the emulator), until ready."""
     settings = _settings()
     supervisor = Supervisor(settings)
     if not supervisor.is_running():
-        check_ports()
+        check_ports(_chosen(programs))
         _start_supervisord(settings, supervisor)
-    by_name = {server.name: server for server in SERVERS}
-    _wait("emulator", by_name["emulator"].is_ready, supervisor)
+    known = [program.name for program in supervisor.programs()]
+    if unknown := set(programs) - set(known):
+        raise PlatformError(f"no program {', '.join(unknown)}; there are {', '.join(known)}")
+    supervisor.start(["emulator"])
+    _wait(EMULATOR, supervisor)
     _provide(settings)
-    supervisor.start_idle()
-    for server in SERVERS:
-        if server.awaited and server.name != "emulator":
-            _wait(server.name, server.is_ready, supervisor)
+    supervisor.start(programs or known)
+    for server in _chosen(programs):
+        if server.awaited:
+            _wait(server, supervisor)
     status()
+
+
+def _chosen(programs: Sequence[str]) -> list[Server]:
+    return [server for server in SERVERS if not programs or server.name in ("emulator", *programs)]
 
 
 def _settings() -> Settings:
@@ -82,11 +91,12 @@ def _provide(settings: Settings) -> None:
     seed_feature_store(settings)
 
 
-def _wait(name: str, ready: Callable[[], bool], supervisor: Supervisor) -> None:
+def _wait(server: Server, supervisor: Supervisor) -> None:
     """Wait until a server is ready, showing the seconds; fail with its log when it gives up."""
+    name = server.name
     began = time.monotonic()
     with console.status(f"{name}: starting") as line:
-        while not ready():
+        while not server.is_ready():
             waited = time.monotonic() - began
             line.update(f"{name}: starting, {waited:.0f} s")
             states = {program.name: program.state for program in supervisor.programs()}
@@ -94,7 +104,9 @@ def _wait(name: str, ready: Callable[[], bool], supervisor: Supervisor) -> None:
                 log = get_settings().churn_home / "logs" / f"{name}.log"
                 raise PlatformError(f"{name} did not start in {waited:.0f} s; see {log}")
             time.sleep(0.3)
-    console.print(f"  {name:<12} ready after {time.monotonic() - began:.1f} s")
+    waited = time.monotonic() - began
+    if waited > 1:
+        console.print(f"  {name:<12} ready after {waited:.1f} s")
 
 
 def down() -> None:
@@ -178,8 +190,11 @@ def main() -> None:
     """Do what the command line says; what went wrong is said without a traceback."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (up, down, status, reset):
+    for command in (down, status, reset):
         commands.add_parser(command.__name__, help=command.__doc__).set_defaults(call=command)
+    start = commands.add_parser("up", help=up.__doc__)
+    start.add_argument("programs", nargs="*")
+    start.set_defaults(call=up)
     follow = commands.add_parser("logs", help=logs.__doc__)
     follow.add_argument("program", nargs="?")
     follow.set_defaults(call=logs)
