@@ -8,6 +8,7 @@ the requests to send from a file and prints what it measured as JSON.
 import argparse
 import asyncio
 import json
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -113,12 +114,27 @@ class Load:
         At a fixed rate a request's time counts from when it was due, so that a stalled
         server cannot hide behind requests that were not sent.
         """
+        end = perf_counter() + seconds
+        return await self._run(lambda: perf_counter() >= end)
+
+    async def run_until(self, stop: threading.Event) -> Measured:
+        """Load until another thread sets the event."""
+        return await self._run(stop.is_set)
+
+    async def run_count(self, count: int) -> Measured:
+        """Load until so many requests are answered, one way or another."""
+        return await self._run(lambda: len(self.latencies) + self.failed >= count)
+
+    async def _run(self, done: Callable[[], bool]) -> Measured:
         begin = perf_counter()
         keeper = asyncio.create_task(self._keep_connected())
-        if self._rate is None:
-            await asyncio.sleep(seconds)
-        else:
-            await self._tick(begin, seconds, self._rate)
+        due = 0
+        while not done():
+            while self._rate and due < (perf_counter() - begin) * self._rate:
+                self._due.append(begin + due / self._rate)
+                due += 1
+            self._dispatch()
+            await asyncio.sleep(0.0005 if self._rate else 0.005)
         self._ending = True
         elapsed = perf_counter() - begin
         deadline = perf_counter() + 10
@@ -134,20 +150,11 @@ class Load:
             count, self.failed, elapsed, count / elapsed, float(p50), float(p99), float(taken.max())
         )
 
-    async def _tick(self, begin: float, seconds: float, rate: float) -> None:
-        due = 0
-        while (now := perf_counter()) < begin + seconds:
-            while due < (now - begin) * rate:
-                self._due.append(begin + due / rate)
-                due += 1
-            self._dispatch()
-            await asyncio.sleep(0.0005)
-
     async def _keep_connected(self) -> None:
         while True:
             while self.open < self._connections:
                 try:
-                    _, connection = await loop.create_connection(
+                    _, connection = await asyncio.get_running_loop().create_connection(
                         lambda: Connection(self), "127.0.0.1", self._port
                     )
                 except OSError:

@@ -44,7 +44,7 @@ BENTOML_PATHS = frozenset(
 )
 """What BentoML answers, listed one by one: a scan of unknown paths never gets there."""
 
-logger = logging.getLogger("bentoml.churn")
+logger = logging.getLogger(__name__)
 
 
 class Reply(NamedTuple):

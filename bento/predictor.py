@@ -14,9 +14,6 @@ from bento.runner import ChampionFollower, ChurnRunner, Reason
 from bento.settings import Settings
 from bento.store import PredictionRow, prediction_row
 
-ON_LOOP = 32
-"""Most customers scored on the event loop (about 1 ms); more go to a thread."""
-
 
 class Answer(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """The answer for one customer; the first two fields are the predecessor's whole answer."""
@@ -68,6 +65,7 @@ class Predictor:
         self._settings = settings
         self.follower = ChampionFollower(settings)
         self.outbox: Outbox
+        self._turn: list[tuple[Customer, asyncio.Future[Answer]]] = []
 
     def start(self) -> None:
         """Open the outbox, load the champion if there is one, and follow it."""
@@ -82,21 +80,54 @@ class Predictor:
     async def answer(self, customers: Sequence[Customer], explain: bool) -> list[Answer]:
         """Score the customers and log them; raises `RefusedError` without a model.
 
-        All of one request are scored by one model and kept in one commit. Work of more
-        than a few milliseconds leaves the event loop.
+        All of one request are scored by one model. Single customers join the others of
+        the same turn of the event loop: one call of the model and one commit for all.
+        What takes longer leaves the event loop.
         """
-        runner = self.follower.runner
-        if runner is None:
+        if len(customers) == 1 and not explain:
+            return [await self._join(customers[0])]
+        answers, rows = await asyncio.to_thread(score, self._runner(), customers, explain)
+        self._logged(rows, await self.outbox.submit(rows))
+        return answers
+
+    def _join(self, customer: Customer) -> "asyncio.Future[Answer]":
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        if not self._turn:
+            loop.call_soon(self._end_turn)
+        self._turn.append((customer, future))
+        return future
+
+    def _end_turn(self) -> None:
+        customers, futures = zip(*self._turn, strict=True)
+        self._turn = []
+        try:
+            answers, rows = score(self._runner(), customers, explain=False)
+            kept = self.outbox.submit(rows)
+        except Exception as error:
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)
+            return
+
+        def release(kept: "asyncio.Future[bool]") -> None:
+            self._logged(rows, kept.result())
+            for future, answer in zip(futures, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
+
+        kept.add_done_callback(release)
+
+    def _runner(self) -> ChurnRunner:
+        if self.follower.runner is None:
             raise errors.no_model()
-        if explain or len(customers) > ON_LOOP:
-            answers, rows = await asyncio.to_thread(score, runner, customers, explain)
-        else:
-            answers, rows = score(runner, customers, explain)
-        if not await self.outbox.submit(rows):
+        return self.follower.runner
+
+    def _logged(self, rows: Sequence[PredictionRow], kept: bool) -> None:
+        if not kept:
             metrics.UNLOGGED.inc(len(rows))
         for row in rows:
             metrics.predicted(row.tier, row.prediction)
-        return answers
 
     def state(self) -> State:
         """The state of this process, read from memory."""

@@ -42,6 +42,7 @@ class FastService(bentoml.Service):  # type: ignore[misc]
         """BentoML's application behind ours."""
         # uvicorn formats an access line per request unless its logger has no handler.
         logging.getLogger("uvicorn.access").propagate = False
+        logging.getLogger("bento").setLevel(logging.INFO)
         return ChurnApp(get_predictor(), super().to_asgi(is_main), get_settings())
 
 
