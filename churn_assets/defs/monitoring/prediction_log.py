@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from botocore.exceptions import ClientError
 from msgspec.structs import astuple, fields
 from numpy.typing import NDArray
 
 from bento.ids import bounds
 from bento.store import FIRST_ID, PredictionRow, PredictionStore
+from churn_assets.defs.ingest import feature_store
 from churn_assets.defs.monitoring.windows import Window, window_of, windows_between
 
 if TYPE_CHECKING:
@@ -166,12 +166,7 @@ def open_log(s3: "S3Client", bucket: str, key: str) -> Iterator[pq.ParquetFile]:
 
 def exported_rows(s3: "S3Client", bucket: str, window: Window) -> int | None:
     """Rows in the last export of a window, None when there is none of that length."""
-    try:
-        note = s3.head_object(Bucket=bucket, Key=key_of(window))["Metadata"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
-            return None
-        raise
+    note = feature_store.metadata(s3, bucket, key_of(window)) or {}
     return int(note["rows"]) if note.get("end") == window.end.isoformat() else None
 
 
