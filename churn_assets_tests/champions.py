@@ -62,7 +62,9 @@ def random_booster(
     """A booster that has learned something from made-up customers, and their matrix."""
     matrix = encode(random_customers(customers, seed))
     rng = np.random.default_rng(seed + 1)
-    known = np.nan_to_num(matrix, nan=float(np.nanmean(matrix[:, FEATURES.index("total_trans_ct")])))
+    known = np.nan_to_num(
+        matrix, nan=float(np.nanmean(matrix[:, FEATURES.index("total_trans_ct")]))
+    )
     logit = (
         -0.04 * (known[:, FEATURES.index("total_trans_ct")] - 60)
         - 0.001 * (known[:, FEATURES.index("total_revolving_bal")] - 1_200)

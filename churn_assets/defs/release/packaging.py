@@ -1,5 +1,7 @@
 """From a trained booster to a champion folder that the servers load."""
 
+import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +16,10 @@ from bento.champion import (
     XGBOOST_FILE,
     Champion,
     ChampionError,
+    read_champion,
     sha256,
 )
-from bento.customer import FEATURES, schema_hash
+from bento.customer import FEATURES, Customer, encode, schema_hash
 from bento.runner import INPUT, OUTPUT, load_onnx
 
 if TYPE_CHECKING:
@@ -59,6 +62,15 @@ def convert(booster: "xgboost.Booster") -> bytes:
     return bytes(model.SerializeToString())
 
 
+def expected(model: bytes, customers: Sequence[Customer]) -> NDArray[np.float32]:
+    """P(leave) of each customer as XGBoost says it, shape (customers,)."""
+    import xgboost
+
+    matrix = xgboost.DMatrix(encode(customers), feature_names=list(FEATURES))
+    found: NDArray[np.float32] = _booster(model).predict(matrix)
+    return found
+
+
 def parity(booster: "xgboost.Booster", onnx: bytes, matrix: NDArray[np.float32]) -> float:
     """Largest absolute difference in P(leave) between XGBoost and ONNX over all rows."""
     import xgboost
@@ -76,10 +88,7 @@ def package(
     `matrix` holds all encoded rows of the training data, on which the converted model
     must agree with XGBoost. Raises ChampionError when it does not.
     """
-    import xgboost
-
-    booster = xgboost.Booster()
-    booster.load_model(bytearray(model))
+    booster = _booster(model)
     onnx = convert(booster)
     difference = parity(booster, onnx, matrix)
     if not difference <= PARITY:
@@ -96,3 +105,31 @@ def package(
     (folder / XGBOOST_FILE).write_bytes(model)
     (folder / MANIFEST_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(champion)))
     return champion, difference
+
+
+def _booster(model: bytes) -> "xgboost.Booster":
+    import xgboost
+
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(model))
+    return booster
+
+
+def keep(
+    home: Path, model: bytes, origin: Origin, matrix: NDArray[np.float32]
+) -> tuple[Path, Champion, float]:
+    """Package under `home`, in a folder named after version and content.
+
+    The same champion packaged again is the same folder, left as it is; anything that
+    differs (model, threshold, feature schema) gets a folder of its own, because
+    servers may be reading the old one.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home, prefix=".packing-") as folder:
+        new = Path(folder) / "champion"
+        champion, difference = package(new, model, origin, matrix)
+        content = msgspec.json.encode(msgspec.structs.replace(champion, created_at=""))
+        target = home / f"v{champion.model_version}-{sha256(content)[:12]}"
+        if not target.exists():
+            new.rename(target)
+    return target, read_champion(target), difference
