@@ -7,6 +7,7 @@ three workers of which one is killed with `kill -9` twenty times, one shard spli
 middle. Then Kinesis and everything else are killed and away for 30 seconds.
 """
 
+import math
 import os
 import random
 import tempfile
@@ -33,12 +34,14 @@ from churn_assets_tests.streaming import (
     kinesalite_missing,
     ministack,
     numbered_customers,
+    read_stream,
     send,
     stream_worker,
     wait_for_log,
     wait_until_read,
 )
 from stream_worker.aws import Clients
+from stream_worker.shards import family_tree
 
 SHARDS = 4
 WORKERS = 3
@@ -97,13 +100,14 @@ def scene(folder: Path) -> Iterator[Scene]:
             get_settings.cache_clear()
 
 
-def kills(place: Scene, records: int, kill_count: int, pause_s: float = 1.5) -> Verdict:
-    """Records flow in while workers are killed and replaced, and a shard is split halfway."""
+def kills(place: Scene, records: int, kill_count: int, pause_s: float = 1.5) -> tuple[Verdict, int]:
+    """Records flow in while workers are killed and replaced, and a shard is split halfway.
+
+    Also returns how many records went to the new shards.
+    """
     sent = numbered_customers(records)
-    seconds = kill_count * pause_s
-    producer = threading.Thread(
-        target=_send_slowly, args=(place, sent, seconds * KEYS / records), daemon=True
-    )
+    gate = threading.Semaphore(0)
+    producer = threading.Thread(target=_send_through, args=(place, sent, gate), daemon=True)
     chosen = random.Random(0)
     workers = [place.worker(f"worker-{number}") for number in range(WORKERS)]
     try:
@@ -111,18 +115,34 @@ def kills(place: Scene, records: int, kill_count: int, pause_s: float = 1.5) -> 
             worker.start()
         producer.start()
         for kill in range(kill_count):
-            time.sleep(pause_s)
+            gate.release(math.ceil(records / KEYS / kill_count))
+            time.sleep(chosen.uniform(0.2, pause_s))
             victim = chosen.randrange(WORKERS)
             workers[victim].kill()
             workers[victim] = place.worker(f"worker-{WORKERS + kill}")
             workers[victim].start()
-            if kill == kill_count // 2:
+            if kill == (kill_count - 1) // 2:
                 split(place)
         producer.join()
-        return place.verdict(records)
+        return place.verdict(records), _resharded(place)
     finally:
         for worker in workers:
             worker.stop()
+
+
+def _send_through(place: Scene, sent: list[Sent], gate: threading.Semaphore) -> None:
+    """Send a call's worth of records each time the gate opens, a few calls a second."""
+    for start in range(0, len(sent), KEYS):
+        gate.acquire()
+        send(place.clients.kinesis, "predictions", sent[start : start + KEYS])
+        time.sleep(0.2)
+
+
+def _resharded(place: Scene) -> int:
+    """Records in shards that came from others."""
+    found = read_stream(place.clients.kinesis, "predictions")
+    family = family_tree(place.clients.kinesis, "predictions")
+    return sum(len(found[shard]) for shard, parents in family.items() if parents)
 
 
 def split(place: Scene) -> None:
@@ -151,12 +171,6 @@ def outage(place: Scene, records: int, seconds: float) -> tuple[Verdict, bool]:
     return verdict, red
 
 
-def _send_slowly(place: Scene, sent: list[Sent], pause_s: float) -> None:
-    for start in range(0, len(sent), KEYS):
-        send(place.clients.kinesis, "predictions", sent[start : start + KEYS])
-        time.sleep(pause_s)
-
-
 def _ready(worker: Server) -> bool:
     try:
         urllib.request.urlopen(f"{worker.url}/readyz", timeout=5).close()
@@ -176,7 +190,7 @@ def main() -> None:
         parser.exit(1, f"{reason}\n")
     with tempfile.TemporaryDirectory() as folder:
         with scene(Path(folder) / "kills") as place:
-            killed = kills(place, arguments.records, arguments.kills)
+            killed, resharded = kills(place, arguments.records, arguments.kills)
         with scene(Path(folder) / "outage") as place:
             away, red = outage(place, arguments.records, arguments.outage)
     report.table(
@@ -187,6 +201,7 @@ def main() -> None:
         "records": arguments.records,
         "kills": arguments.kills,
         "reshards": 1,
+        "records_after_reshard": resharded,
         "missing": killed.missing,
         "duplicate": killed.duplicate,
         "order_broken": killed.order_broken,

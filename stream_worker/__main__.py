@@ -42,9 +42,11 @@ def work(settings: Settings) -> None:
     follower.start()
     outbox = Outbox(settings.churn_home / "outbox" / "stream", settings)
     health = Health()
-    status.serve(
-        status.StatusApp(follower, health, outbox), settings.host, settings.stream_metrics_port
-    )
+    port = settings.stream_metrics_port
+    try:
+        status.serve(status.StatusApp(follower, health, outbox), settings.host, port)
+    except OSError as error:
+        raise SystemExit(f"port {port} is taken: choose another STREAM_METRICS_PORT") from error
     worker = Worker(settings, Clients(), follower, outbox, health)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())

@@ -5,6 +5,9 @@ from prometheus_client import Counter, Gauge, Histogram
 RECORDS = Counter("churn_stream_records", "Records read, dead letters included.")
 BYTES = Counter("churn_stream_bytes", "Bytes of data read.")
 DEAD_LETTERS = Counter("churn_stream_dead_letters", "Records that are no customer.")
+REFUSED = Counter(
+    "churn_stream_refused_answers", "Answers that Kinesis refused for now; they are sent again."
+)
 LEASE_CHANGES = Counter("churn_stream_lease_changes", "Shards won and lost, by how.", ["change"])
 BATCH = Histogram(
     "churn_stream_batch_records",

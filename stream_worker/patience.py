@@ -64,3 +64,7 @@ class Patience:
             else:
                 self._health.well(step_name)
                 return result
+
+    def pause(self) -> None:
+        """Wait a little after a step that got somewhere; a stop lets it go on to its end."""
+        time.sleep(FIRST_PAUSE_S)

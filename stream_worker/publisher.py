@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from stream_worker import metrics
 from stream_worker.patience import Patience, TransientError
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ class Message(NamedTuple):
     data: bytes
 
 
-class PartlyRefusedError(TransientError):
-    """Kinesis refused some records of a call, as a rule because a shard's rate is used up."""
+class RefusedError(TransientError):
+    """Kinesis refused every record of a call, as a rule because the shards' rate is used up."""
 
 
 def publish(
@@ -38,26 +39,29 @@ def publish(
     again would put it behind the second.
     """
     pending = deque(messages)
-
-    def send_some() -> None:
-        call = next_call(pending)
-        try:
-            answer = client.put_records(
-                StreamName=stream,
-                Records=[{"Data": m.data, "PartitionKey": m.key} for m in call],
-            )
-        except BaseException:
-            pending.extendleft(reversed(call))
-            raise
-        if answer.get("FailedRecordCount"):
-            results = zip(call, answer["Records"], strict=True)
-            refused = [(m, result["ErrorCode"]) for m, result in results if "ErrorCode" in result]
-            pending.extendleft(m for m, _ in reversed(refused))
-            kinds = ", ".join(sorted({code for _, code in refused}))
-            raise PartlyRefusedError(f"{len(refused)} of {len(call)} records refused: {kinds}")
-
     while pending:
-        patience.insist(f"writing to {stream}", send_some)
+        if patience.insist(f"writing to {stream}", lambda: _send_some(client, stream, pending)):
+            patience.pause()
+
+
+def _send_some(client: "KinesisClient", stream: str, pending: deque[Message]) -> int:
+    """One call; what it did not take is back in `pending`. Returns how many were refused."""
+    call = next_call(pending)
+    unsent = call
+    try:
+        answer = client.put_records(
+            StreamName=stream,
+            Records=[{"Data": message.data, "PartitionKey": message.key} for message in call],
+        )
+        results = zip(call, answer["Records"], strict=True)
+        unsent = [message for message, result in results if result.get("ErrorCode")]
+    finally:
+        pending.extendleft(reversed(unsent))
+    metrics.REFUSED.inc(len(unsent))
+    if len(unsent) == len(call):
+        codes = {result["ErrorCode"] for result in answer["Records"]}
+        raise RefusedError(f"{len(call)} records refused: {', '.join(sorted(codes))}")
+    return len(unsent)
 
 
 def next_call(pending: deque[Message]) -> list[Message]:
