@@ -96,6 +96,14 @@ reset: ## Stop the platform and delete its state
 demo: install ## From nothing to a registered champion; ONCE=1 stops the platform at the end
 	@$(BIN)/python -m deploy.embedded.demo $(if $(ONCE),--once)
 
+.PHONY: promote
+promote: ## Make the version of an MLflow run champion: make promote RUN_ID=...
+	@$(BIN)/python -m churn_assets.promote "$(RUN_ID)"
+
+.PHONY: rollback
+rollback: ## Go back to the champion before the present one
+	@$(BIN)/python -m churn_assets.promote --rollback
+
 .PHONY: dead-letters
 dead-letters: ## List the streamed records that are no customer; REPLAY=1 scores those that are by now
 	@$(BIN)/python -m stream_worker dead-letters $(if $(REPLAY),--replay)

@@ -6,6 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from bento.settings import get_settings
+from churn_assets import markdown
 from churn_assets.defs.resources.mlflow import run_url
 from churn_assets.defs.training import (
     dataset,
@@ -41,7 +42,7 @@ def tuned_models(
     config: SearchConfig,
     cleaned_features: pd.DataFrame,
     raw_s3_data: dict[str, Any],
-) -> dg.MaterializeResult[dict[str, Any]]:
+) -> dg.MaterializeResult:
     """The five best models of a reproducible search, refitted on all training customers.
 
     Optuna tries 50 sets of XGBoost parameters by 5-fold cross-validation on the training
@@ -101,8 +102,10 @@ def tuned_models(
         },
         metadata={
             "mlflow": dg.MetadataValue.url(url),
-            "top": dg.MetadataValue.md(_top_table(records, parent.experiment_id)),
-            "search_history": dg.MetadataValue.md(plots.markdown(history, "search history")),
+            "top": markdown.table(
+                [_shown(n, found, parent.experiment_id) for n, found in enumerate(records, 1)]
+            ),
+            "search_history": markdown.pictures({"Search": history}),
             "synthetic": raw_s3_data["synthetic"],
             "data_sha256": tags["data_sha256"],
             "git_commit": tags["git_commit"],
@@ -133,7 +136,7 @@ def best_model(
     config: GateConfig,
     tuned_models: dict[str, Any],
     cleaned_features: pd.DataFrame,
-) -> dg.MaterializeResult[dict[str, Any]]:
+) -> dg.MaterializeResult:
     """The best of the five on the untouched test customers, registered in MLflow.
 
     It is measured beside the present champion on the same customers and must pass every
@@ -199,10 +202,7 @@ def best_model(
             "passed": passed,
             "sha256": found.record["sha256"],
             **found.metrics,
-            **{
-                title: dg.MetadataValue.md(plots.markdown(figure, title))
-                for title, figure in pictures.items()
-            },
+            "pictures": markdown.pictures(pictures),
         },
         check_results=[
             dg.AssetCheckResult(
@@ -213,17 +213,12 @@ def best_model(
     )
 
 
-def _top_table(records: list[dict[str, Any]], experiment_id: str) -> str:
-    rows = [
-        [
-            f"[{rank}]({run_url(record['run_id'], experiment_id)})",
-            str(record["trial"]),
-            f"{record['loss']:.4f}",
-            f"{record['metrics']['valid_full_roc_auc']:.4f}",
-            f"{record['metrics']['valid_core_roc_auc']:.4f}",
-            record["sha256"][:12],
-        ]
-        for rank, record in enumerate(records, start=1)
-    ]
-    names = ["rank", "trial", "CV log loss", "CV AUC full", "CV AUC core", "SHA-256"]
-    return "\n".join(model_card.table(names, rows))
+def _shown(rank: int, record: dict[str, Any], experiment_id: str) -> dict[str, Any]:
+    return {
+        "rank": f"[{rank}]({run_url(record['run_id'], experiment_id)})",
+        "trial": record["trial"],
+        "CV log loss, both tiers": record["loss"],
+        "CV ROC AUC full": record["metrics"]["valid_full_roc_auc"],
+        "CV ROC AUC core": record["metrics"]["valid_core_roc_auc"],
+        "SHA-256": record["sha256"][:12],
+    }

@@ -1,7 +1,5 @@
 """Pictures of a model's quality, each a figure of its own; no global matplotlib state."""
 
-import base64
-import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -107,13 +105,6 @@ def history(losses: NDArray[np.float64], pruned: NDArray[np.bool_]) -> "Figure":
     axes.plot(number, np.fmin.accumulate(np.where(pruned, np.nan, losses)), "-", label="best")
     axes.legend()
     return figure
-
-
-def markdown(figure: "Figure", title: str) -> str:
-    """The figure as Markdown that Dagster's UI shows."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80)
-    return f"![{title}](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
 
 
 def _axes(title: str, x: str, y: str) -> "tuple[Figure, Axes]":
