@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 import pytest
+import xgboost as xgb
 
 from bento.customer import FEATURES
 from churn_assets.defs.training import dataset, metrics, model, tuning
@@ -87,7 +88,7 @@ def test_out_of_fold_predictions_are_of_customers_not_trained_on() -> None:
 
 
 @lru_cache(maxsize=1)
-def fitted() -> tuple[object, dataset.Dataset]:
+def fitted() -> "tuple[xgb.Booster, dataset.Dataset]":
     train, test = dataset.split(dataset.build(cleaned(6_000)))
     return model.fit(model.quantised(train), tuning.DEFAULTS, 11), test
 

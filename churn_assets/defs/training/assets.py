@@ -29,20 +29,13 @@ from churn_assets.defs.training.config import GateConfig, SearchConfig
     required_resource_keys={"mlflow"},
     kinds={"xgboost", "optuna", "mlflow"},
     pool="trainer",
-    check_specs=[
-        dg.AssetCheckSpec(
-            "test_customers_unseen",
-            asset="tuned_models",
-            description="No test customer is among those searched or refitted on.",
-        )
-    ],
 )
 def tuned_models(
     context: dg.AssetExecutionContext,
     config: SearchConfig,
     cleaned_features: pd.DataFrame,
     raw_s3_data: dict[str, Any],
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[dict[str, Any]]:
     """The five best models of a reproducible search, refitted on all training customers.
 
     Optuna tries 50 sets of XGBoost parameters by 5-fold cross-validation on the training
@@ -80,12 +73,13 @@ def tuned_models(
     )
     history = tracking.log_search(client, parent.run_id, search)
 
-    unseen = not set(test.ids) & (set(train.ids) | set(searched.ids))
     summary = {
         "trials": len(search.trials),
         "pruned": sum(trial.pruned for trial in search.trials),
         "customers": len(train),
         "searched_customers": len(searched),
+        "test_customers": len(test),
+        "test_customers_seen": len(set(test.ids) & (set(train.ids) | set(searched.ids))),
         "best_loss": search.best(1)[0].loss,
         "wall_s": search.wall_s,
         "fit_s": search.fit_s,
@@ -111,13 +105,6 @@ def tuned_models(
             "git_commit": tags["git_commit"],
             **summary,
         },
-        check_results=[
-            dg.AssetCheckResult(
-                passed=unseen,
-                check_name="test_customers_unseen",
-                metadata={"train": len(train), "test": len(test), "searched": len(searched)},
-            )
-        ],
     )
 
 
@@ -126,17 +113,13 @@ def tuned_models(
     owners=["team:data-science"],
     required_resource_keys={"mlflow"},
     kinds={"mlflow", "xgboost"},
-    check_specs=[
-        dg.AssetCheckSpec(name, asset="best_model", description=description)
-        for name, description in selection.GATES.items()
-    ],
 )
 def best_model(
     context: dg.AssetExecutionContext,
     config: GateConfig,
     tuned_models: dict[str, Any],
     cleaned_features: pd.DataFrame,
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[dict[str, Any]]:
     """The best of the five on the untouched test customers, registered in MLflow.
 
     It is measured beside the present champion on the same customers and must pass every
@@ -204,12 +187,6 @@ def best_model(
             **found.metrics,
             "pictures": markdown.pictures(pictures),
         },
-        check_results=[
-            dg.AssetCheckResult(
-                passed=gate.passed, check_name=gate.name, metadata=dict(gate.numbers)
-            )
-            for gate in found.gates
-        ],
     )
 
 
