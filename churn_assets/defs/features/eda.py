@@ -75,7 +75,7 @@ def _bars(series: dict[str, pd.Series], label: str) -> "Figure":
     for axes in figure.subplots(-(-len(series) // 3), 3).flat[len(series) :]:
         axes.remove()
     for axes, (field, values) in zip(figure.axes, series.items(), strict=True):
-        bars = axes.barh([str(name) for name in values.index], values)
+        bars = axes.barh([str(name).replace("$", r"\$") for name in values.index], values)
         axes.bar_label(bars, [label.format(value) for value in values], padding=2, fontsize=8)
         axes.set_title(field, fontsize=10)
         axes.invert_yaxis()

@@ -44,6 +44,8 @@ def main() -> None:
     prefix = PREFIX + parser.parse_args().sha256
     client, bucket, console = boto3.client("s3"), get_settings().churn_bucket, Console()
     for item in objects(client, bucket, prefix):
+        if "/" in item["Key"].removeprefix(PREFIX):
+            continue  # another stage's quarantine, with columns of its own
         rows = load(client, bucket, item["Key"])
         console.print(
             f"s3://{bucket}/{item['Key']}: {len(rows)} rows", style="bold", soft_wrap=True

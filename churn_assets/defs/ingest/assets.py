@@ -46,7 +46,7 @@ def raw_s3_data(
         response = client.get_object(Bucket=bucket, Key=stored.key)
         etag = response["ETag"].strip('"')
         context.instance.add_run_tags(
-            context.run_id, {OBJECT_TAG: stored._replace(etag=etag).version}
+            context.run.run_id, {OBJECT_TAG: stored._replace(etag=etag).version}
         )
         with path.open("wb") as file:
             for chunk in response["Body"].iter_chunks(1 << 20):

@@ -73,7 +73,7 @@ def evidently_snapshot(
         categorical_columns=[name for name in found if name in CATEGORIES],
     )
     preset = DataDriftPreset(method=test, drift_share=1 / len(found), columns=list(found))
-    before, now = (Dataset.from_pandas(_readable(c), columns) for c in (reference, current))
+    before, now = (Dataset.from_pandas(readable(c), columns) for c in (reference, current))
     with _bare_figures():
         return Report([preset], include_tests=False).run(now, before)
 
@@ -125,7 +125,7 @@ def _row(column: ColumnFinding) -> str:
     )
 
 
-def _readable(columns: Columns) -> pd.DataFrame:
+def readable(columns: Columns) -> pd.DataFrame:
     """Columns with the names of categories, as long as the longest."""
     series = {}
     for name, values in columns.items():

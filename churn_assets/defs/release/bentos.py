@@ -64,22 +64,23 @@ def build(model_tag: str, champion: Champion) -> Built:
         except bentoml.exceptions.NotFound:
             # In the container there is no pointer: the service serves what was packed with it.
             packed = f"{CONTAINER_MODELS}/{model_name}/{model_version}"
-            bento = bentoml.build(
-                **_options(),
+            options = _options() | {
+                "models": [model_tag],
+                "envs": [{"name": "CHAMPION_FOLDER", "value": packed}],
+            }
+            bentofile = Path(context) / BENTOFILE
+            bentofile.write_text(msgspec.yaml.encode(options).decode())
+            bento = bentoml.bentos.build_bentofile(
+                str(bentofile),
                 version=version,
                 build_ctx=context,
-                models=[model_tag],
-                envs=[{"name": "CHAMPION_FOLDER", "value": packed}],
                 labels={"model_run_id": champion.model_run_id},
             )
     return Built(str(bento.tag), Path(bento.path))
 
 
 def _options() -> dict[str, Any]:
-    import yaml
-
-    options: dict[str, Any] = yaml.safe_load((ROOT / BENTOFILE).read_text())
-    return options
+    return msgspec.yaml.decode((ROOT / BENTOFILE).read_bytes(), type=dict[str, Any])
 
 
 def _stage(target: Path) -> str:

@@ -55,7 +55,9 @@ def convert(booster: "xgboost.Booster") -> bytes:
     nameless = booster.copy()
     nameless.feature_names = None  # the converter wants numbered features
     model = convert_xgboost(
-        nameless, initial_types=[(INPUT, FloatTensorType([None, len(FEATURES)]))]
+        nameless,
+        name="churn",  # a random one otherwise: the same model would have other bytes each time
+        initial_types=[(INPUT, FloatTensorType([None, len(FEATURES)]))],
     )
     if OUTPUT not in {output.name for output in model.graph.output}:
         raise ChampionError(f"the converted model has no output {OUTPUT}")

@@ -22,7 +22,12 @@ _PARQUET = b"PAR1"
 class ObjectS3IOManager(PickledObjectS3IOManager):
     """Data frames as Parquet, everything else as JSON: readable by any tool, unlike pickle."""
 
-    def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
+    def dump_to_path(
+        self,
+        context: dg.OutputContext,  # noqa: ARG002 - the base class names the arguments
+        obj: Any,
+        path: UPath,
+    ) -> None:
         """Write one asset's value; raises `TypeError` for what JSON cannot hold."""
         body = (
             obj.to_parquet(index=False)
@@ -31,7 +36,7 @@ class ObjectS3IOManager(PickledObjectS3IOManager):
         )
         self.s3.put_object(Bucket=self.bucket, Key=path.as_posix(), Body=body)
 
-    def load_from_path(self, context: dg.InputContext, path: UPath) -> Any:
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> Any:  # noqa: ARG002
         """Read one asset's value; `FileNotFoundError` when it was never materialized."""
         try:
             response = self.s3.get_object(Bucket=self.bucket, Key=path.as_posix())
