@@ -14,7 +14,7 @@ from churn_assets import promote
 from churn_assets.defs.resources.mlflow import mlflow_run
 from churn_assets.defs.training import evaluation, model, promotion, selection
 from churn_assets.defs.training.assets import best_model, tuned_models
-from churn_assets.defs.training.checks import unseen_test_customers
+from churn_assets.defs.training.checks import gates, unseen_test_customers
 from churn_assets_tests.training.customers import cleaned
 
 NAME = "best_model-training"

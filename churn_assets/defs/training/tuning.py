@@ -97,12 +97,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Search:
-    """All trials by number, Optuna's study, each fold's validation labels, and the time taken."""
+    """All trials by number, Optuna's study, and each fold's validation labels."""
 
     trials: list[Trial]
     study: "optuna.Study"
     churned: list[NDArray[np.int8]]
-    wall_s: float
 
     @property
     def fit_s(self) -> float:
@@ -177,7 +176,6 @@ def search(
         sorted(done, key=lambda trial: trial.number),
         study,
         [fold.valid.churned for fold in prepared],
-        time.perf_counter() - start,
     )
 
 
