@@ -5,8 +5,6 @@ from botocore.exceptions import ClientError
 
 from bento.settings import Settings
 
-STREAMS = ("predictions", "results")
-
 
 def provide_bucket(settings: Settings) -> bool:
     """Create the bucket when it is missing; True when it was."""
@@ -25,11 +23,12 @@ def provide_bucket(settings: Settings) -> bool:
     return True
 
 
-def provide_streams() -> list[str]:
+def provide_streams(settings: Settings) -> list[str]:
     """Create the streams that are missing, one shard each; returns their names."""
     kinesis = boto3.client("kinesis")
     present = set(kinesis.list_streams()["StreamNames"])
-    missing = [name for name in STREAMS if name not in present]
+    wanted = (settings.stream_in, settings.stream_out)
+    missing = [name for name in wanted if name not in present]
     for name in missing:
         kinesis.create_stream(StreamName=name, ShardCount=1)
     for name in missing:

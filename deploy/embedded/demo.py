@@ -17,7 +17,6 @@ from rich.table import Table
 
 from bento.settings import Settings, get_settings
 from churn_assets.defs.ingest.jobs import TRAINING_JOB
-from churn_assets.defs.ingest.seeding import SourceError
 from deploy.embedded import stack
 from deploy.embedded.servers import SERVERS, PlatformError, Supervisor
 
@@ -73,7 +72,7 @@ def demo(*, once: bool) -> None:
         stack.up()
         dagster_url = next(server.url for server in SERVERS if server.name == "dagster")
         run_id = _launch(settings)
-        console.print(f"\n{TRAINING_JOB}: {dagster_url}runs/{run_id}")
+        console.print(f"\n{TRAINING_JOB}: {dagster_url}runs/{run_id}", soft_wrap=True)
         _follow(run_id, settings, f"{dagster_url}runs/{run_id}")
         peak = memory.stop()
         _sum_up(settings, f"{dagster_url}runs/{run_id}", time.monotonic() - began, peak)
@@ -93,9 +92,11 @@ def _launch(settings: Settings) -> str:
             try:
                 return client.submit_job_execution(TRAINING_JOB)
             except DagsterGraphQLClientError as error:
+                loaded = client.reload_repository_location("churn_assets")
+                if loaded.failure_type == "PythonError":
+                    raise StageError(f"the assets do not load: {loaded.message}") from error
                 if time.monotonic() > deadline:
-                    log = settings.churn_home / "logs" / "dagster-code.log"
-                    raise StageError(f"launch: {error}; see {log}") from error
+                    raise StageError(f"launch: {error}") from error
             time.sleep(1)
 
 
@@ -108,11 +109,13 @@ def _follow(run_id: str, settings: Settings, url: str) -> None:
             event, step = entry.dagster_event, entry.step_key or ""
             if event is None:
                 line.update(f"{step}: {entry.user_message}")
+                if not console.is_terminal:
+                    console.print(f"    {entry.user_message}", soft_wrap=True)
             elif event.event_type == dg.DagsterEventType.STEP_START:
                 started[step] = entry.timestamp
                 line.update(f"{step}: running")
             elif event.event_type == dg.DagsterEventType.STEP_SUCCESS:
-                console.print(f"  {step:<28} {entry.timestamp - started[step]:6.1f} s")
+                console.print(f"  {step:<40} {entry.timestamp - started[step]:6.1f} s")
             elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
                 reason = event.step_failure_data.error_display_string.strip().splitlines()[0]
                 raise StageError(f"{step} failed: {reason}\nread {url} or {log}")
@@ -174,7 +177,7 @@ def main() -> None:
     parser.add_argument("--once", action="store_true", help="stop the platform at the end")
     try:
         demo(once=parser.parse_args().once)
-    except (StageError, PlatformError, SourceError) as error:
+    except (StageError, PlatformError) as error:
         console.print(f"[red]{error}[/red]")
         raise SystemExit(1) from None
 

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from bento.settings import Settings, get_settings
-from churn_assets.defs.ingest.seeding import SourceError, seed_feature_store
 from deploy.embedded.contents import provide_bucket, provide_streams
 from deploy.embedded.servers import (
     EMULATOR,
@@ -86,9 +85,14 @@ def _start_supervisord(settings: Settings, supervisor: Supervisor) -> None:
 def _provide(settings: Settings) -> None:
     if provide_bucket(settings):
         console.print(f"  bucket       s3://{settings.churn_bucket} created")
-    if created := provide_streams():
+    if created := provide_streams(settings):
         console.print(f"  streams      {', '.join(created)} created")
-    seed_feature_store(settings)
+    from churn_assets.defs.ingest.seeding import SourceError, seed_feature_store
+
+    try:
+        seed_feature_store(settings)
+    except SourceError as error:
+        raise PlatformError(str(error)) from error
 
 
 def _wait(server: Server, supervisor: Supervisor) -> None:
@@ -203,7 +207,7 @@ def main() -> None:
     call = options.pop("call")
     try:
         call(**options)
-    except (PlatformError, SourceError) as error:
+    except PlatformError as error:
         console.print(f"[red]{error}[/red]")
         raise SystemExit(1) from None
 
