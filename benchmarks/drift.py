@@ -38,6 +38,8 @@ from churn_assets_tests.monitoring.samples import answered
 SIZES = {"10k": 10_000, "100k": 100_000, "1m": 1_000_000, "5m": 5_000_000}
 NAIVE_ROWS = 100_000
 DISTINCT = 50_000
+REPEATS = 3
+"""The fastest counts: the machine may be busy with other things."""
 """Customers that are asked about again and again, always under a new id."""
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)
 WINDOW = Window(START, START + timedelta(hours=3))
@@ -52,13 +54,16 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.child:
         kind, folder = asked.child
-        print(json.dumps({"ours": ours, "naive": naive}[kind](Path(folder), asked.log)))
+        measure = {"ours": ours, "naive": naive}[kind]
+        found = [measure(Path(folder), asked.log) for _ in range(REPEATS)]
+        fastest = {key: min(run[key] for run in found) for key in found[0]}
+        print(json.dumps(fastest | {"peak_gb": found[-1]["peak_gb"]}))
         return
     figures: dict[str, Figure] = {} if asked.power else dict(costs())
-    found, by_size, by_shift = drift_windows.replay()
+    trust, by_size, by_shift = drift_windows.replay()
     table("False alarms in windows without drift, by size", by_size)
     table("Shifts found", by_shift)
-    write(figures | found, asked.json)
+    write(figures | trust, asked.json)
 
 
 def costs() -> Iterator[tuple[str, Figure]]:
