@@ -37,11 +37,22 @@ def job() -> dg.JobDefinition:
     return training
 
 
-def tick(instance: dg.DagsterInstance) -> list[dg.RunRequest] | str:
-    """What the sensor asks for, or why it asks for nothing."""
+def tick(instance: dg.DagsterInstance) -> dg.SensorResult:
     with dg.build_sensor_context(instance=instance) as context:
-        result = sensors.new_customers(context, S3Resource())
-    return result.run_requests or str(result.skip_reason.skip_message if result.skip_reason else "")
+        return sensors.new_customers(context, S3Resource())
+
+
+def asked(instance: dg.DagsterInstance) -> dg.RunRequest:
+    (request,) = tick(instance).run_requests or ()
+    return request
+
+
+def silent(instance: dg.DagsterInstance) -> str:
+    """Why the sensor asks for nothing."""
+    result = tick(instance)
+    assert not result.run_requests
+    assert isinstance(result.skip_reason, dg.SkipReason)
+    return str(result.skip_reason.skip_message)
 
 
 def run(
@@ -57,23 +68,21 @@ def test_a_failed_run_is_tried_again_and_a_good_one_is_the_last(
     job: dg.JobDefinition,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert tick(instance) == "the feature store is empty"
+    assert silent(instance) == "the feature store is empty"
     boto3.client("s3").put_object(Bucket=bucket, Key="ID1/a.csv", Body=b"a\n1\n")
-    (first,) = tick(instance)
-    assert isinstance(first, dg.RunRequest)
+    first = asked(instance)
     assert first.run_config["ops"]["raw_s3_data"]["config"] == {"key": "ID1/a.csv"}
-    assert tick(instance)[0].run_key == first.run_key, "asked again until a run exists"
+    assert asked(instance).run_key == first.run_key, "asked again until a run exists"
 
     run(job, instance, first, fails=True)
-    assert "trying again after a while" in str(tick(instance))
+    assert "trying again after a while" in silent(instance)
     monkeypatch.setattr(sensors, "RETRY_AFTER", sensors.RETRY_AFTER * 0)
-    (second,) = tick(instance)
-    assert isinstance(second, dg.RunRequest)
+    second = asked(instance)
     assert second.run_key != first.run_key, "a run key that was used would be skipped"
     assert second.tags == first.tags
 
     run(job, instance, second, fails=False)
-    assert "trained on already" in str(tick(instance))
+    assert "trained on already" in silent(instance)
 
 
 def test_a_file_written_over_is_a_new_one(
@@ -81,12 +90,10 @@ def test_a_file_written_over_is_a_new_one(
 ) -> None:
     client = boto3.client("s3")
     client.put_object(Bucket=bucket, Key="ID1/a.csv", Body=b"a\n1\n")
-    (first,) = tick(instance)
-    assert isinstance(first, dg.RunRequest)
+    first = asked(instance)
     run(job, instance, first, fails=False)
     client.put_object(Bucket=bucket, Key="ID1/a.csv", Body=b"a\n2\n")
-    (second,) = tick(instance)
-    assert isinstance(second, dg.RunRequest)
+    second = asked(instance)
     assert second.tags[OBJECT_TAG] != first.tags[OBJECT_TAG]
 
 
@@ -133,7 +140,7 @@ def test_automation_is_off_unless_switched_on(monkeypatch: pytest.MonkeyPatch) -
     def statuses() -> set[str]:
         (schedule,) = schedules.defs().schedules or ()
         (sensor,) = sensors.defs().sensors or ()
-        return {schedule.default_status.value, sensor.default_status.value}  # type: ignore[union-attr]
+        return {schedule.default_status.value, sensor.default_status.value}
 
     assert statuses() == {"STOPPED"}
     monkeypatch.setenv("TRAINING_AUTOMATION", "running")
