@@ -54,6 +54,11 @@ class Answers:
         else:
             self.failed += 1
 
+    def more(self, count: int) -> Callable[[], bool]:
+        """A condition: so many more good answers than now."""
+        goal = len(self.good) + count
+        return lambda: len(self.good) >= goal
+
     def ids(self) -> list[str]:
         """The prediction ids that clients have seen."""
         return [json.loads(body)["prediction_id"] for _, body in self.good]
@@ -86,6 +91,11 @@ def readyz(server: Server) -> dict[str, Any]:
         return {}
 
 
+def live(server: Server, run_id: str) -> Callable[[], bool]:
+    """A condition: the model of that run is the one that answers."""
+    return lambda: readyz(server).get("model_run_id") == run_id
+
+
 def wait(condition: Callable[[], bool], what: str, patience_s: float = 90) -> None:
     """Wait until the condition holds; raises TimeoutError naming `what`."""
     deadline = time.monotonic() + patience_s
@@ -109,10 +119,7 @@ def swap(folder: Path, cycles: int, rate: float = 350) -> dict[str, Figure]:
             path = champions[(number + 1) % 2]
             champion = read_champion(path)
             point(folder / "champion" / "live.json", path, champion)
-            wait(
-                lambda run=champion.model_run_id: readyz(server).get("model_run_id") == run,
-                "the swap",
-            )
+            wait(live(server, champion.model_run_id), "the swap")
             time.sleep(0.2)
         seconds = time.monotonic() - begin
     torn = 0
@@ -139,8 +146,7 @@ def kill(folder: Path, kills: int, rate: float = 500) -> dict[str, Figure]:
     try:
         with loaded(server, answers, rate):
             for number in range(kills):
-                before = len(answers.good)
-                wait(lambda n=before + 300: len(answers.good) > n, "answers after a kill")
+                wait(answers.more(300), "answers after a kill")
                 if number % 2:
                     server.workers()[-1].kill()
                 else:
@@ -267,12 +273,13 @@ def main() -> None:
     figures: dict[str, Figure] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for drill in (
+        drills: list[Callable[[], dict[str, Figure]]] = [
             lambda: swap(folder / "swap", options.cycles),
             lambda: kill(folder / "kill", options.kills),
             lambda: outage(folder / "outage", options.outage),
             lambda: fuzz(folder / "fuzz", options.bodies),
-        ):
+        ]
+        for drill in drills:
             found = drill()
             table("Drill", [{"figure": key, "value": value} for key, value in found.items()])
             figures |= found

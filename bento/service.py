@@ -7,6 +7,9 @@ undocumented: the version is pinned, and a contract test guards them.
 
 import logging
 import os
+import signal
+import threading
+import time
 from functools import lru_cache
 from typing import Any
 
@@ -43,6 +46,7 @@ class FastService(bentoml.Service):  # type: ignore[misc]
         # uvicorn formats an access line per request unless its logger has no handler.
         logging.getLogger("uvicorn.access").propagate = False
         logging.getLogger("bento").setLevel(logging.INFO)
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
         return ChurnApp(get_predictor(), super().to_asgi(is_main), get_settings())
 
 
@@ -62,3 +66,13 @@ class ChurnService:
         answers = await get_predictor().answer([convert(customer)], explain=False)
         found: dict[str, Any] = msgspec.to_builtins(answers[0])
         return found
+
+
+def _end_with(parent: int) -> None:
+    """End this worker when the process that started it is gone.
+
+    BentoML's workers outlive a killed parent, and would keep the port from the next one.
+    """
+    while os.getppid() == parent:
+        time.sleep(0.25)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,7 +1,6 @@
 """The HTTP service as a user runs it: `bentoml serve`, for tests and drills."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -73,16 +72,20 @@ class Server:
         return True
 
     def stop(self) -> None:
-        """Ask the group to end, as Ctrl-C in a terminal does; kill it when it does not."""
-        self._signal(signal.SIGTERM)
+        """Ask it to end, as Ctrl-C in a terminal does; kill it when it does not."""
+        with suppress(ProcessLookupError):
+            self._process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(20)
         self.kill()
 
     def kill(self) -> None:
-        """`kill -9` of the whole group."""
-        self._signal(signal.SIGKILL)
-        self._process.wait()
+        """`kill -9` of all its processes (workers may have process groups of their own)."""
+        if self._process.poll() is None:
+            for process in [psutil.Process(self._process.pid), *self.workers()]:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            self._process.wait()
 
     def workers(self) -> list[psutil.Process]:
         """The processes below the one started."""
@@ -99,10 +102,6 @@ class Server:
     def memory(self) -> int:
         """Resident bytes of all its processes."""
         return sum(process.memory_info().rss for process in self.workers())
-
-    def _signal(self, number: int) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
 
 
 def churn_service(home: Path, **env: str) -> Server:
