@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 from xmlrpc.client import ServerProxy
 
 import psutil
+from pydantic import SecretStr
 from supervisor.xmlrpc import SupervisorTransport
 
 from bento.settings import Settings, get_settings
@@ -52,6 +53,7 @@ SERVERS = (
     EMULATOR,
     Server("mlflow", "MLFLOW_PORT", "/health"),
     Server("dagster", "DAGSTER_PORT", "/server_info"),
+    Server("http", "HTTP_PORT", "/readyz", page="/docs", awaited=False),
 )
 
 
@@ -78,7 +80,8 @@ def answers(url: str) -> bool:
 
 def environment(settings: Settings) -> dict[str, str]:
     """What supervisord and every program under it run with: all settings, spelled out."""
-    values = settings.model_dump(mode="json", exclude={"mongodb_uri"}, exclude_none=True)
+    secrets = {name for name, value in settings if isinstance(value, SecretStr)}  # dumped as ****
+    values = settings.model_dump(mode="json", exclude=secrets, exclude_none=True)
     home = str(settings.churn_home.absolute())
     return {
         **os.environ,
