@@ -104,6 +104,15 @@ promote: ## Make the version of an MLflow run champion: make promote RUN_ID=...
 rollback: ## Go back to the champion before the present one
 	@$(BIN)/python -m churn_assets.promote --rollback
 
+.PHONY: simulate-stream
+simulate-stream: ## Stream a customer a minute and read the answers; RATE=100: so many a second
+	@$(BIN)/python -m churn_assets.simulator stream $(if $(RATE),--rate $(RATE)) $(if $(COUNT),--count $(COUNT))
+
+.PHONY: simulate
+simulate: ## Send customers over HTTP every 60 s; RATE=50 a second, COVARIATE_DRIFT=0..1 CONCEPT_DRIFT=0..1
+	@$(BIN)/python -m churn_assets.simulator http $(if $(RATE),--rate $(RATE)) \
+		$(if $(COVARIATE_DRIFT),--covariate-drift $(COVARIATE_DRIFT)) $(if $(CONCEPT_DRIFT),--concept-drift $(CONCEPT_DRIFT))
+
 .PHONY: dead-letters
 dead-letters: ## List the streamed records that are no customer; REPLAY=1 scores those that are by now
 	@$(BIN)/python -m stream_worker dead-letters $(if $(REPLAY),--replay)

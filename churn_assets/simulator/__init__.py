@@ -1,0 +1,1 @@
+"""The business that the platform serves: customers who ask, without end, and may drift."""
