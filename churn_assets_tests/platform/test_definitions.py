@@ -1,6 +1,7 @@
 """What Dagster loads is complete, described and free of warnings."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +67,14 @@ def test_validation_passes_without_a_warning_of_ours(command: list[str]) -> None
         if "warning" in line.lower() and not any(word in line for word in superseded)
     ]
     assert warned == [], checked.stdout
+
+
+def test_the_instance_runs_one_search_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(ROOT / "deploy" / "dagster.yaml", tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    with dg.DagsterInstance.get() as instance:
+        concurrency = instance.get_concurrency_config()
+        assert concurrency.pool_config.default_pool_limit == 1
+        assert not instance.telemetry_enabled
