@@ -209,6 +209,21 @@ def test_sigterm_leaves_checkpoint_and_leases_to_the_next(place: Place, clients:
     assert json.loads(taken[0])["how"] == "taken", "a free lease is not waited for or stolen"
 
 
+def test_the_simulator_gets_all_its_answers(place: Place, working: Server) -> None:
+    output = subprocess.run(
+        [sys.executable, "-m", "churn_assets.simulator", "stream", "--rate", "40", "--count", "30"],
+        env=os.environ | place.env,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    ).stdout
+    assert "30 sent, 30 answered, 0 of them again" in " ".join(output.split())
+    names = {answer["customer_id"] for answer in place.answers(30)}
+    assert len(names) == 30
+    assert all(name.startswith("simulated-") for name in names)
+
+
 def test_a_taken_port_is_said_plainly(place: Place, working: Server) -> None:
     port = str(working.port)
     result = subprocess.run(

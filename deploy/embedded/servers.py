@@ -54,6 +54,7 @@ SERVERS = (
     Server("mlflow", "MLFLOW_PORT", "/health"),
     Server("dagster", "DAGSTER_PORT", "/server_info"),
     Server("http", "HTTP_PORT", "/readyz", page="/docs", awaited=False),
+    Server("stream", "STREAM_METRICS_PORT", "/readyz", page="/metrics", awaited=False),
 )
 
 
