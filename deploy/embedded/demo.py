@@ -117,7 +117,10 @@ def _follow(run_id: str, settings: Settings, url: str) -> None:
             elif event.event_type == dg.DagsterEventType.STEP_SUCCESS:
                 console.print(f"  {step:<40} {entry.timestamp - started[step]:6.1f} s")
             elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
-                reason = event.step_failure_data.error_display_string.strip().splitlines()[0]
+                error = event.step_failure_data.error
+                while error and error.cause:
+                    error = error.cause
+                reason = error.message.strip() if error else "no reason given"
                 raise StageError(f"{step} failed: {reason}\nread {url} or {log}")
         run = instance.get_run_by_id(run_id)
         if run is None or run.status is not dg.DagsterRunStatus.SUCCESS:
