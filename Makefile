@@ -116,3 +116,11 @@ simulate: ## Send customers over HTTP every 60 s; RATE=50 a second, COVARIATE_DR
 .PHONY: dead-letters
 dead-letters: ## List the streamed records that are no customer; REPLAY=1 scores those that are by now
 	@$(BIN)/python -m stream_worker dead-letters $(if $(REPLAY),--replay)
+
+.PHONY: releases
+releases: ## List the packaged champions and which one is live; needs no MLflow
+	@$(BIN)/python -m churn_assets.release list
+
+.PHONY: rollback-live
+rollback-live: ## Make the previous champion live (tag=TAG: that one), also while MLflow is down
+	@$(BIN)/python -m churn_assets.release $(if $(tag),to $(tag),back)

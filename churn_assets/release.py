@@ -48,7 +48,7 @@ def show() -> None:
     now = read_live(pointer)
     table = Table("tag", "run", "packaged", "ROC AUC full", "ROC AUC core", "live")
     for folder, champion in packaged(pointer.parent).items():
-        tag = live.model_tag(champion, folder)
+        tag = live.model_tag(folder)
         quality = (
             f"{champion.tiers.get(tier, {}).get('roc_auc', float('nan')):.4f}"
             for tier in ("full", "core")

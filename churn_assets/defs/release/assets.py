@@ -64,7 +64,7 @@ def _release(
     folder, champion, difference = packaging.keep(
         settings.live_pointer.parent, model, origin, np.concatenate([matrix, blanked(matrix)])
     )
-    tag = live.model_tag(champion, folder)
+    tag = live.model_tag(folder)
     bentos.import_model(folder, champion, tag)
     context.log.info("building the Bento of %s", tag)
     start = time.perf_counter()
@@ -117,7 +117,7 @@ def _go_live(
             "or `python -m churn_assets.release to %s`",
             champion.model_version,
             taken_off.at,
-            live.model_tag(champion, folder),
+            live.model_tag(folder),
         )
         return False
     now = live.release(settings.live_pointer, folder, "registry")

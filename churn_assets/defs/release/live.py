@@ -13,7 +13,6 @@ from typing import Literal
 import msgspec
 
 from bento.champion import (
-    Champion,
     ChampionError,
     LivePointer,
     make_live,
@@ -40,9 +39,9 @@ def history(pointer: Path) -> list[Release]:
     return [msgspec.json.decode(line, type=Release) for line in lines]
 
 
-def model_tag(champion: Champion, folder: Path) -> str:
-    """The champion's tag in the BentoML model store."""
-    return f"{champion.model_name}:{folder.name}"
+def model_tag(folder: Path) -> str:
+    """The champion's tag in the BentoML model store, whose names are stricter than MLflow's."""
+    return f"churn:{folder.name}"
 
 
 def release(pointer: Path, folder: Path, by: Literal["registry", "hand"]) -> LivePointer:
@@ -51,7 +50,7 @@ def release(pointer: Path, folder: Path, by: Literal["registry", "hand"]) -> Liv
     Raises `ChampionError`, before anything is changed, when the folder cannot be served.
     """
     champion = ChurnRunner(folder).champion
-    live = LivePointer(str(folder.absolute()), model_tag(champion, folder), champion.model_run_id)
+    live = LivePointer(str(folder.absolute()), model_tag(folder), champion.model_run_id)
     before = read_live(pointer)
     past = history(pointer)
     if live != before or not past or past[-1].live != live:
@@ -87,7 +86,7 @@ def roll_back(pointer: Path) -> LivePointer:
 
 def go_to(pointer: Path, tag: str) -> LivePointer:
     """Make the champion with this tag live, by hand; raises `ChampionError`."""
-    folders = {model_tag(c, folder): folder for folder, c in packaged(pointer.parent).items()}
+    folders = {model_tag(folder): folder for folder in packaged(pointer.parent)}
     if tag not in folders:
         known = ", ".join(folders) or "none"
         raise ChampionError(f"no champion is packaged as {tag!r}; there are: {known}")
