@@ -9,6 +9,6 @@ from churn_assets.synthetic.generator import customers
 
 
 @lru_cache(maxsize=2)
-def cleaned(rows: int = 2_500, seed: int = 3) -> pd.DataFrame:
+def cleaned(rows: int = 1_500, seed: int = 3) -> pd.DataFrame:
     """Rows of `cleaned_features`; copy before changing them."""
     return clean(customers(rows, seed)).customers

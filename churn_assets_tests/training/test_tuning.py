@@ -89,7 +89,7 @@ def test_out_of_fold_predictions_are_of_customers_not_trained_on() -> None:
 
 @lru_cache(maxsize=1)
 def fitted() -> "tuple[xgb.Booster, dataset.Dataset]":
-    train, test = dataset.split(dataset.build(cleaned(6_000)))
+    train, test = dataset.split(dataset.build(cleaned(5_000)))
     return model.fit(model.quantised(train), tuning.DEFAULTS, 11), test
 
 
