@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import psutil
 from rich.console import Console
@@ -65,6 +66,7 @@ def _start_supervisord(settings: Settings, supervisor: Supervisor) -> None:
     for folder in ("logs", "emulator/s3", "mlflow", "dagster"):
         (home / folder).mkdir(parents=True, exist_ok=True)
     shutil.copy(ROOT / "deploy" / "dagster.yaml", home / "dagster" / "dagster.yaml")
+    _create_dagster_storage(home / "dagster")
     started = subprocess.run(
         [sys.executable, "-m", "supervisor.supervisord", "-c", "deploy/embedded/supervisord.conf"],
         cwd=ROOT,
@@ -80,6 +82,14 @@ def _start_supervisord(settings: Settings, supervisor: Supervisor) -> None:
         if time.monotonic() > deadline:
             raise PlatformError(f"supervisord does not answer; see {home}/logs/supervisord.log")
         time.sleep(0.1)
+
+
+def _create_dagster_storage(folder: Path) -> None:
+    """Create Dagster's databases: its programs, started together, would race each other at it."""
+    if not (folder / "schedules").exists():
+        import dagster as dg
+
+        dg.DagsterInstance.from_config(str(folder)).dispose()
 
 
 def _provide(settings: Settings) -> None:
