@@ -18,7 +18,7 @@ import pytest
 from bento import outbox as outbox_module
 from bento.outbox import Outbox, OutboxFullError
 from bento.settings import Settings
-from bento.store import FIRST_ID, LAST_ID, SqliteStore
+from bento.store import FIRST_ID, LAST_ID, PredictionRow, SqliteStore
 from churn_assets_tests.bento.rows import make_rows
 from churn_assets_tests.conftest import ROOT
 
@@ -89,7 +89,7 @@ def test_rows_reach_the_store_as_they_were(home: Path) -> None:
         assert store.read(FIRST_ID, LAST_ID) == rows
 
 
-async def _submit(outbox: Outbox, batches: list[list[outbox_module.PredictionRow]]) -> None:
+async def _submit(outbox: Outbox, batches: list[list[PredictionRow]]) -> None:
     assert all(await asyncio.gather(*(outbox.submit(batch) for batch in batches)))
 
 
@@ -183,7 +183,7 @@ def test_a_full_outbox_says_so_keeps_answering_and_recovers(
     assert logged(home) == sorted([*kept, rows[-1].prediction_id])
 
 
-async def _one_by_one(outbox: Outbox, rows: list[outbox_module.PredictionRow]) -> list[str]:
+async def _one_by_one(outbox: Outbox, rows: list[PredictionRow]) -> list[str]:
     return [row.prediction_id for row in rows if await outbox.submit([row])]
 
 

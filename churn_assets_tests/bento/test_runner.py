@@ -51,7 +51,7 @@ def matrix() -> NDArray[np.float32]:
 
 def bits(scores: NDArray[np.float32]) -> list[int]:
     assert scores.dtype == np.float32
-    return np.ascontiguousarray(scores).view(np.uint32).tolist()
+    return [int(pattern) for pattern in np.ascontiguousarray(scores).view(np.uint32)]
 
 
 def test_single_and_batch_have_the_same_bits(

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
+import pymongo
 import pytest
 from pydantic import SecretStr
 
@@ -87,8 +88,9 @@ def test_rows_come_back_as_they_were(store: PredictionStore) -> None:
         credit_limit=0.1,
     )
     large = msgspec.structs.replace(rows[1], prediction_id=ids.uuid7(), customer_id=-(2**63))
+    written = sorted([*rows, odd, large], key=lambda row: row.prediction_id)
     store.write([*rows, odd, large])
-    assert store.read(FIRST_ID, LAST_ID) == [*rows, odd, large]
+    assert store.read(FIRST_ID, LAST_ID) == written
 
 
 def test_writing_again_changes_nothing(store: PredictionStore) -> None:
@@ -157,10 +159,9 @@ def test_the_settings_choose_the_store(tmp_path: Path, wire_server: str) -> None
 
 
 def test_mongodb_has_the_predecessors_database_and_fields(wire_server: str) -> None:
-    import pymongo
-
     row = make_rows(1)[0]
-    with closing(MongoStore(wire_server)) as store, pymongo.MongoClient(wire_server) as client:
+    client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(wire_server)
+    with closing(MongoStore(wire_server)) as store, client:
         store.write([row])
         document = client["prediction_service"]["data"].find_one({"_id": row.prediction_id})
     assert document is not None
