@@ -76,6 +76,10 @@ install-kinesalite: ## Install the Kinesis emulator that reshards, for tests (ne
 up: install ## Start the platform and wait until it is ready; programs="mlflow": only those
 	@$(STACK) up $(programs)
 
+.PHONY: quarantine
+quarantine: ## List the rows that became no customer, and why
+	@$(BIN)/python -m churn_assets.defs.features.quarantine
+
 .PHONY: down
 down: ## Stop the platform; its state stays
 	@$(STACK) down
