@@ -1,0 +1,109 @@
+"""Prometheus and the report server, where their programs are installed: run by supervisord.
+
+`python -m deploy.embedded.monitoring prometheus|reports` becomes the server. Without
+Prometheus there is none; without nginx a small server of Python's shows the reports.
+"""
+
+import argparse
+import functools
+import getpass
+import os
+import shutil
+import string
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import yaml
+
+from bento.settings import Settings, get_settings
+
+DEPLOY = Path(__file__).resolve().parents[1]
+SBIN = "/usr/sbin:/usr/local/sbin"
+"""Where distributions put nginx, which is not on every user's PATH."""
+
+
+def prometheus_config(settings: Settings) -> Path:
+    """Write Prometheus' configuration with the ports that are set; returns its path."""
+    config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    ports = {
+        "http": settings.http_port,
+        "stream": settings.stream_metrics_port,
+        "exporter": settings.exporter_port,
+        "prometheus": settings.prometheus_port,
+    }
+    for job in config["scrape_configs"]:
+        address = f"{settings.host}:{ports[job['job_name']]}"
+        job["static_configs"] = [{"targets": [address]}]
+    config["rule_files"] = [str(DEPLOY / "prometheus" / "rules.yml")]
+    del config["alerting"]  # no Alertmanager here: alerts show on Prometheus' own page
+    folder = settings.churn_home.absolute() / "prometheus"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "prometheus.yml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    return path
+
+
+def nginx_config(settings: Settings) -> Path:
+    """Write nginx' configuration for the reports; returns its path."""
+    home = settings.churn_home.absolute()
+    for name in ("nginx", "reports"):
+        (home / name).mkdir(parents=True, exist_ok=True)
+    template = string.Template((DEPLOY / "nginx" / "reports.conf").read_text())
+    path = home / "nginx" / "nginx.conf"
+    values = {"home": home, "host": settings.host, "port": settings.reports_port}
+    path.write_text(template.substitute(values, user=getpass.getuser()))
+    return path
+
+
+def prometheus() -> None:
+    """Become Prometheus; end at once where it is not installed."""
+    settings = get_settings()
+    program = shutil.which("prometheus")
+    if program is None:
+        print("prometheus is not installed: no dashboards and no live alerts")
+        return
+    config = prometheus_config(settings)
+    arguments = [
+        f"--config.file={config}",
+        f"--storage.tsdb.path={config.parent / 'data'}",
+        "--storage.tsdb.retention.time=15d",
+        "--storage.tsdb.retention.size=1GB",
+        f"--web.listen-address={settings.host}:{settings.prometheus_port}",
+    ]
+    os.execv(program, [program, *arguments])  # noqa: S606
+
+
+def reports() -> None:
+    """Become nginx, or serve the folder of reports from here."""
+    settings = get_settings()
+    program = shutil.which("nginx") or shutil.which("nginx", path=SBIN)
+    config = nginx_config(settings)
+    provide_list(settings)
+    if program:
+        arguments = ["-e", "stderr", "-p", str(config.parent), "-c", str(config)]
+        os.execv(program, [program, *arguments])  # noqa: S606
+    folder = settings.churn_home.absolute() / "reports"
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
+    print(f"nginx is not installed: serving {folder} from Python")
+    with ThreadingHTTPServer((settings.host, settings.reports_port), handler) as server:
+        server.serve_forever()
+
+
+def provide_list(settings: Settings) -> None:
+    """A list of no reports, until the first one is made."""
+    from churn_assets.defs.monitoring import pages
+
+    folder = settings.churn_home.absolute() / "reports"
+    if not (folder / "index.html").exists():
+        pages.publish(folder, {}, [])
+
+
+def main() -> None:
+    """Become the server that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("server", choices=["prometheus", "reports"])
+    {"prometheus": prometheus, "reports": reports}[parser.parse_args().server]()
+
+
+if __name__ == "__main__":
+    main()
