@@ -53,7 +53,8 @@ def release(pointer: Path, folder: Path, by: Literal["registry", "hand"]) -> Liv
     live = LivePointer(str(folder.absolute()), model_tag(folder), champion.model_run_id)
     before = read_live(pointer)
     past = history(pointer)
-    if live != before or not past or past[-1].live != live:
+    # The registry naming what a person chose is news too: it ends the holding back.
+    if live != before or not past or (past[-1].live, past[-1].by) != (live, by):
         make_live(pointer, live)
         taken_off = before.model_run_id if before and by == "hand" else None
         entry = Release(datetime.now(UTC).isoformat(timespec="seconds"), by, live, taken_off)
