@@ -76,15 +76,24 @@ def prometheus() -> None:
 def reports() -> None:
     """Become nginx, or serve the folder of reports from here."""
     settings = get_settings()
-    program = shutil.which("nginx") or shutil.which("nginx", path=SBIN)
-    config = nginx_config(settings)
     provide_list(settings)
-    if program:
+    if program := nginx():
+        config = nginx_config(settings)
         arguments = ["-e", "stderr", "-p", str(config.parent), "-c", str(config)]
         os.execv(program, [program, *arguments])  # noqa: S606
+    print("nginx is not installed: serving the reports from Python")
+    serve(settings)
+
+
+def nginx() -> str | None:
+    """Where nginx is, if anywhere."""
+    return shutil.which("nginx") or shutil.which("nginx", path=SBIN)
+
+
+def serve(settings: Settings) -> None:
+    """Serve the folder of reports from this process."""
     folder = settings.churn_home.absolute() / "reports"
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
-    print(f"nginx is not installed: serving {folder} from Python")
     with ThreadingHTTPServer((settings.host, settings.reports_port), handler) as server:
         server.serve_forever()
 

@@ -55,6 +55,9 @@ SERVERS = (
     Server("dagster", "DAGSTER_PORT", "/server_info"),
     Server("http", "HTTP_PORT", "/readyz", page="/docs", awaited=False),
     Server("stream", "STREAM_METRICS_PORT", "/readyz", page="/metrics", awaited=False),
+    Server("exporter", "EXPORTER_PORT", "/metrics", page="/metrics", awaited=False),
+    Server("prometheus", "PROMETHEUS_PORT", "/-/ready", awaited=False),
+    Server("reports", "REPORTS_PORT", "/", awaited=False),
 )
 
 
