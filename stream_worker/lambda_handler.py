@@ -38,7 +38,7 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noq
     """
     shards: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for item in event["Records"]:
-        stream = item["eventSourceARN"].rpartition("/")[2]
+        stream = item["eventSourceARN"].split("/")[1]
         shards[stream, item["eventID"].partition(":")[0]].append(_record(item["kinesis"]))
     if get_settings().test_run:
         return _dry_run(shards)
