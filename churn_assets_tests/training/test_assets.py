@@ -22,7 +22,7 @@ NAME = "best_model-training"
 
 @dg.asset
 def cleaned_features() -> pd.DataFrame:
-    return cleaned(4_000)
+    return cleaned(3_000)
 
 
 @dg.asset
@@ -35,7 +35,7 @@ CHECKS = [unseen_test_customers, *gates]
 
 
 def train() -> dg.ExecuteInProcessResult:
-    config = {"tuned_models": {"config": {"trials": 6, "folds": 2}}}
+    config = {"tuned_models": {"config": {"trials": 4, "folds": 2, "top": 3}}}
     return dg.materialize(
         [cleaned_features, raw_s3_data, tuned_models, best_model, *CHECKS],
         resources=RESOURCES,
@@ -90,7 +90,7 @@ def test_the_search_is_one_parent_run_with_a_child_a_trial(
         f"tags.`mlflow.parentRunId` = '{found['parent_run_id']}'",
     )
     trials = [run for run in children if run.data.tags["kind"] == "trial"]
-    assert sorted(int(run.data.tags["trial"]) for run in trials) == list(range(6))
+    assert sorted(int(run.data.tags["trial"]) for run in trials) == list(range(4))
     one = trials[0]
     assert one.info.status == "FINISHED"
     assert {"max_depth", "learning_rate", "rounds"} <= set(one.data.params)
@@ -100,7 +100,7 @@ def test_the_search_is_one_parent_run_with_a_child_a_trial(
         mean = sum(metric.value for metric in steps) / 2
         assert one.data.metrics[name] == pytest.approx(mean)
     assert client.list_artifacts(one.info.run_id) == []
-    assert len(children) == 6 + 5
+    assert len(children) == 4 + 3
     parent = client.get_run(found["parent_run_id"])
     assert parent.info.status == "FINISHED"
     checks = {e.check_name: e.passed for e in first.get_asset_check_evaluations()}
@@ -108,11 +108,11 @@ def test_the_search_is_one_parent_run_with_a_child_a_trial(
     assert parent.data.tags["data_sha256"] == found["data_sha256"]
 
 
-def test_the_five_models_are_whole(
+def test_the_best_models_are_whole(
     first: dg.ExecuteInProcessResult, client: mlflow.MlflowClient
 ) -> None:
     found = value(first, "tuned_models")
-    assert len(found["top"]) == 5
+    assert len(found["top"]) == 3
     assert [r["loss"] for r in found["top"]] == sorted(r["loss"] for r in found["top"])
     record = found["top"][0]
     uri = f"runs:/{record['run_id']}/model"
@@ -123,7 +123,7 @@ def test_the_five_models_are_whole(
     run = client.get_run(record["run_id"])
     assert run.data.tags["sha256"] == record["sha256"]
     assert run.data.tags["seed"] == "11"
-    assert json.loads(run.data.tags["config"])["trials"] == 6
+    assert json.loads(run.data.tags["config"])["trials"] == 4
     assert len(run.data.tags["git_commit"]) >= 7
     plots = {file.path for file in client.list_artifacts(record["run_id"], "plots")}
     for name in ("roc", "precision_recall", "calibration", "importance", "deviation"):
