@@ -207,7 +207,7 @@ def _fit_batch(
     for handle, trial, future in zip(asked, batch, first, strict=True):
         trial.folds.append(future.result())
         handle.report(trial.loss, step=0)
-        trial.pruned = len(prepared) > 1 and handle.should_prune()
+        trial.pruned = len(prepared) > 1 and bool(handle.should_prune())
         if trial.pruned:
             finish(trial)
     survivors = [trial for trial in batch if not trial.pruned]
