@@ -1,7 +1,9 @@
 """From customers to answers and log rows, with the champion that is live at that moment."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Literal
 
 import msgspec
@@ -71,6 +73,8 @@ class Predictor:
         """Open the outbox, load the champion if there is one, and follow it."""
         self.outbox = Outbox(self._settings.churn_home / "outbox" / "http", self._settings)
         self.follower.start()
+        # Seconds that the first request for reasons would wait otherwise.
+        threading.Thread(target=import_module, args=["xgboost"], daemon=True).start()
 
     def stop(self) -> None:
         """Stop following; write and ship what is still under way."""
