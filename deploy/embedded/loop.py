@@ -1,0 +1,119 @@
+"""The second half of `make demo`: customers ask, and the drift report says whether they changed.
+
+Customers like those the model knows come first and their report is quiet; then others
+come, the window's report is made again, and it names the columns that moved.
+`python -m deploy.embedded.loop` shows it on a platform that runs.
+"""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from rich.console import Console
+from rich.table import Table
+
+from bento.customer import Customer
+from bento.settings import Settings, get_settings
+from bento.store import open_store
+from churn_assets.defs.monitoring.windows import window_at
+from churn_assets.simulator.http import send
+from churn_assets.simulator.source import recorded, synthetic
+from churn_assets.synthetic.generator import NONE, Drift
+from deploy.embedded.servers import PlatformError
+
+QUIET_CUSTOMERS = 600
+DRIFTED_CUSTOMERS = 3_000
+DRIFTED = Drift(covariate=0.8)
+PATIENCE_S = 60
+
+console = Console(highlight=False)
+
+
+def show(settings: Settings) -> list[dict[str, Any]]:
+    """Send both kinds of customers; returns the two drift reports. Raises `PlatformError`."""
+    source = settings.churn_raw_data
+    known = recorded(Path(source)) if source else synthetic(NONE, seed=1)
+    found = []
+    for title, customers in (
+        (f"{QUIET_CUSTOMERS} customers as the model knows them", islice(known, QUIET_CUSTOMERS)),
+        (
+            f"{DRIFTED_CUSTOMERS} younger, poorer, less active ones",
+            islice(synthetic(DRIFTED, seed=2), DRIFTED_CUSTOMERS),
+        ),
+    ):
+        console.print(f"\n{title}")
+        _ask(settings, customers)
+        report = make_report()
+        colour = "red" if report["alarm"] else "green"
+        console.print(f"[{colour}]{report['finding']}[/{colour}]", soft_wrap=True)
+        found.append(report)
+    _sum_up(settings, found[-1])
+    return found
+
+
+def make_report() -> dict[str, Any]:
+    """Log and report the current window, as the schedule will when it has ended."""
+    from churn_assets.definitions import defs
+
+    window = window_at(datetime.now(UTC))
+    job = defs().get_implicit_global_asset_job_def()
+    with dg.DagsterInstance.get() as instance, console.status("prediction_log, drift_report"):
+        result = job.execute_in_process(
+            instance=instance,
+            partition_key=window.key,
+            asset_selection=[dg.AssetKey("prediction_log"), dg.AssetKey("drift_report")],
+        )
+        document: dict[str, Any] = result.output_for_node("drift_report")
+        return document
+
+
+def _ask(settings: Settings, customers: Iterator[Customer]) -> None:
+    """Post the customers and wait until their predictions are in the store."""
+    store = open_store(settings)
+    try:
+        before = store.count()
+        keys = settings.churn_api_keys
+        key = keys.get_secret_value().split(",")[0].strip() if keys else None
+        url = f"http://127.0.0.1:{settings.http_port}/predict"
+        answered = send(customers, url, every_s=0.0, key=key)
+        if not answered:
+            raise PlatformError(f"{url} answered no customer: `make status`")
+        deadline = time.monotonic() + PATIENCE_S
+        while store.count() - before < answered:
+            if time.monotonic() > deadline:
+                raise PlatformError("the predictions do not reach the store: `make logs`")
+            time.sleep(0.2)
+    finally:
+        store.close()
+
+
+def _sum_up(settings: Settings, report: dict[str, Any]) -> None:
+    """What has changed most, and where to read on."""
+    table = Table("tier", "column", "PSI", "reference → window", title="what has changed")
+    for group in report["groups"]:
+        for column in group["columns"]:
+            if column["drifted"]:
+                table.add_row(
+                    group["tier"], column["column"], f"{column['psi']:.2f}", column["change"]
+                )
+    console.print(table)
+    reports = f"http://{settings.host}:{settings.reports_port}"
+    console.print(f"report            {reports}/{report['html']}", soft_wrap=True)
+    console.print(f"all reports       {reports}/", soft_wrap=True)
+
+
+def main() -> None:
+    """Show the loop on the running platform."""
+    try:
+        show(get_settings())
+    except PlatformError as error:
+        console.print(f"[red]{error}[/red]")
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()
