@@ -69,6 +69,12 @@ def list_objects(s3: "S3Client", bucket: str, prefix: str) -> list[Object]:
     return sorted(found, key=lambda item: (item.landed, item.key))
 
 
+def version_of(objects: list[Object]) -> str:
+    """Changes when a file is added, replaced or removed."""
+    names = "\n".join(f"{item.key}@{item.etag}" for item in objects)
+    return hashlib.sha256(names.encode()).hexdigest()
+
+
 def update(
     s3: "S3Client", bucket: str, horizon: timedelta, say: Callable[[str], None]
 ) -> dict[str, Any]:
@@ -79,7 +85,9 @@ def update(
     that no window in question has; they count as soon as one has.
     """
     index = load_index(s3, bucket)
-    sources, refused = _read_all(s3, bucket, horizon, say)
+    objects = list_objects(s3, bucket, LABELS)
+    seen = version_of(objects)
+    sources, refused = _read_all(s3, bucket, objects, horizon, say)
     labels = resolve([source.file.labels for source in sources])
     joiner = _Joiner(s3, bucket, labels, horizon)
     windows: dict[str, dict[str, Any]] = {}
@@ -99,7 +107,8 @@ def update(
                 changed.append(stem)
                 say(f"{stem}: {joined['rows']:,} predictions have their truth")
     files = {s.object.key: _file_entry(s, index["files"], joiner.known) for s in sources}
-    body = json.dumps({"files": files, "windows": windows}, indent=2).encode()
+    found = {"labels": seen, "files": files, "windows": windows}
+    body = json.dumps(found, indent=2).encode()
     s3.put_object(Bucket=bucket, Key=INDEX, Body=body)
     return {
         "files": len(files),
@@ -118,12 +127,12 @@ _NOTHING = hashlib.sha256(b"").hexdigest()
 
 
 def load_index(s3: "S3Client", bucket: str) -> dict[str, Any]:
-    """`files` by key and `windows` by stem: {"inputs", "rows", "sha256"}; empty at first."""
+    """`labels` (version), `files` by key and `windows` by stem: {"inputs", "rows", "sha256"}."""
     try:
         body = s3.get_object(Bucket=bucket, Key=INDEX)["Body"].read()
     except ClientError as error:
         if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
-            return {"files": {}, "windows": {}}
+            return {"labels": version_of([]), "files": {}, "windows": {}}
         raise
     found: dict[str, Any] = json.loads(body)
     return found
@@ -141,11 +150,15 @@ def load_truth(s3: "S3Client", bucket: str, stem: str) -> pd.DataFrame:
 
 
 def _read_all(
-    s3: "S3Client", bucket: str, horizon: timedelta, say: Callable[[str], None]
+    s3: "S3Client",
+    bucket: str,
+    objects: list[Object],
+    horizon: timedelta,
+    say: Callable[[str], None],
 ) -> tuple[list[Source], dict[str, str]]:
     sources = []
     refused = {}
-    for item in list_objects(s3, bucket, LABELS):
+    for item in objects:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / Path(item.key).name
             s3.download_file(bucket, item.key, str(path))
