@@ -1,1 +1,1 @@
-"""What a customer is and how one is scored: the ground floor that training, serving and streaming share."""
+"""What a customer is and how one is scored: the floor below training, serving and streaming."""

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 import msgspec
 import numpy as np
@@ -165,17 +165,19 @@ class CustomerError(ValueError):
 
     def __init__(self, detail: list[Problem]) -> None:
         self.detail = detail
-        super().__init__("; ".join(f"{p.field}: {p.problem} (allowed: {p.allowed})" for p in detail))
+        super().__init__(
+            "; ".join(f"{p.field}: {p.problem} (allowed: {p.allowed})" for p in detail)
+        )
 
 
 _FIELD_TYPES: dict[str, msgspec.inspect.Type] = {
-    field.name: field.type for field in msgspec.inspect.type_info(Customer).fields  # type: ignore[attr-defined]
+    field.name: field.type
+    for field in cast(msgspec.inspect.StructType, msgspec.inspect.type_info(Customer)).fields
 }
-_REQUIRED = frozenset(CORE_FIELDS)
 _HINTS: dict[str, Any] = Customer.__annotations__
 
 _customer_decoder = msgspec.json.Decoder(Customer)
-_customers_decoder = msgspec.json.Decoder(
+_customers_decoder: msgspec.json.Decoder[list[Customer]] = msgspec.json.Decoder(
     Annotated[list[Customer], Meta(min_length=1, max_length=MAX_CUSTOMERS)]
 )
 
@@ -230,8 +232,8 @@ def _faults(body: bytes | str) -> list[Problem]:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
-        reason = f"malformed JSON at character {error.pos}" if isinstance(error, json.JSONDecodeError) else "not JSON"
-        return [Problem("body", reason, expected)]
+        position = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        return [Problem("body", "malformed JSON" + position, expected)]
     match value:
         case dict():
             found = _customer_faults(value, "")

@@ -26,8 +26,12 @@ class Settings(BaseSettings):
     churn_raw_data: str | None = Field(
         None, description="File, folder or s3:// URI with customers; unset: synthetic ones."
     )
-    churn_bucket: str = Field("capstone", description="Bucket of the feature store and of all artifacts.")
-    feature_store_prefix: str = Field("ID1/", description="Where new customer files land in the bucket.")
+    churn_bucket: str = Field(
+        "capstone", description="Bucket of the feature store and of all artifacts."
+    )
+    feature_store_prefix: str = Field(
+        "ID1/", description="Where new customer files land in the bucket."
+    )
 
     max_quarantined_share: float = Field(
         0.01, ge=0, le=1, description="Share of quarantined rows above which training is blocked."

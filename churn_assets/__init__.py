@@ -1,1 +1,1 @@
-"""The Dagster code location: from the feature store to a released champion, and the monitoring of it."""
+"""The Dagster code location: from the feature store to a released, monitored champion."""
