@@ -14,13 +14,13 @@ pytestmark = pytest.mark.skipif(
 
 def test_killed_workers_and_a_split_shard_lose_and_double_nothing(tmp_path: Path) -> None:
     with scene(tmp_path) as place:
-        verdict, resharded = kills(place, records=1_500, kill_count=3)
+        verdict, resharded = kills(place, records=1_200, kill_count=2)
     assert resharded > 100, "the split came too late to matter"
     assert (verdict.missing, verdict.duplicate, verdict.order_broken) == (0, 0, 0)
 
 
 def test_an_outage_is_waited_for_and_said(tmp_path: Path) -> None:
     with scene(tmp_path) as place:
-        verdict, red = outage(place, records=1_000, seconds=3)
+        verdict, red = outage(place, records=1_000, seconds=2)
     assert red
     assert (verdict.missing, verdict.duplicate, verdict.order_broken) == (0, 0, 0)
