@@ -21,7 +21,7 @@ import uvloop
 from pydantic import SecretStr
 
 from benchmarks.load import Answered, Load, post
-from benchmarks.report import Figure, arguments, table, write
+from benchmarks.report import arguments, table, write
 from bento.champion import read_champion
 from bento.ids import milliseconds
 from bento.openapi import EXAMPLE, FULL_EXAMPLE
@@ -105,7 +105,7 @@ def wait(condition: Callable[[], bool], what: str, patience_s: float = 90) -> No
         time.sleep(0.02)
 
 
-def swap(folder: Path, cycles: int, rate: float = 350) -> dict[str, Figure]:
+def swap(folder: Path, cycles: int, rate: float = 350) -> dict[str, float]:
     """Swap two champions under load; score every answer again with the model that it names."""
     live_champion(folder, seed=1)
     live_champion(folder, seed=0)
@@ -137,7 +137,7 @@ def swap(folder: Path, cycles: int, rate: float = 350) -> dict[str, Figure]:
     }
 
 
-def kill(folder: Path, kills: int, rate: float = 500) -> dict[str, Figure]:
+def kill(folder: Path, kills: int, rate: float = 500) -> dict[str, float]:
     """`kill -9` under load, of the worker and of the whole service by turns; read the log."""
     live_champion(folder)
     answers = Answers()
@@ -164,7 +164,7 @@ def kill(folder: Path, kills: int, rate: float = 500) -> dict[str, Figure]:
     }
 
 
-def outage(folder: Path, seconds: float, rate: float = 350) -> dict[str, Figure]:
+def outage(folder: Path, seconds: float, rate: float = 350) -> dict[str, float]:
     """Stop the store under load for some time; every answer must be in it afterwards, once."""
     live_champion(folder)
     port = free_port()
@@ -237,7 +237,7 @@ def bad_bodies(count: int, seed: int = 0) -> Iterator[bytes]:
         yield rng.choice(makers)()
 
 
-def fuzz(folder: Path, count: int) -> dict[str, Figure]:
+def fuzz(folder: Path, count: int) -> dict[str, float]:
     """Post bad bodies; count the answers that blame the server, and the memory that stays."""
     live_champion(folder)
     statuses: dict[int, int] = {}
@@ -270,10 +270,10 @@ def main() -> None:
     parser.add_argument("--outage", type=float, default=60, help="seconds without the store")
     parser.add_argument("--bodies", type=int, default=100_000)
     options = parser.parse_args()
-    figures: dict[str, Figure] = {}
+    figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        drills: list[Callable[[], dict[str, Figure]]] = [
+        drills: list[Callable[[], dict[str, float]]] = [
             lambda: swap(folder / "swap", options.cycles),
             lambda: kill(folder / "kill", options.kills),
             lambda: outage(folder / "outage", options.outage),

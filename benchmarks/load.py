@@ -100,7 +100,7 @@ class Load:
         self._rate = rate
         self._observe = observe
         self._sent = 0
-        self._free: list[Connection] = []
+        self._free: deque[Connection] = deque()
         self._due: deque[float] = deque()
         self._started: dict[int, float] = {}
         self.open = 0
@@ -173,7 +173,7 @@ class Load:
 
     def _dispatch(self) -> None:
         while self._due and self._free:
-            connection = self._free.pop()
+            connection = self._free.popleft()  # in turn: none idles until it is closed
             if not connection.transport.is_closing():
                 self._send(connection, self._due.popleft())
 
