@@ -81,7 +81,11 @@ def exists(key: str) -> bool:
 
 
 def test_quiet_then_drifted_traffic(runner: ChurnRunner) -> None:
-    drift_reference(S3Resource(), cleaned(random_customers(4_000, seed=30, core_share=0)))
+    drift_reference(
+        dg.build_asset_context(),
+        S3Resource(),
+        cleaned(random_customers(4_000, seed=30, core_share=0)),
+    )
     answer(runner, random_customers(900, seed=31))
     quiet = report()
     assert check(quiet).passed
@@ -143,8 +147,12 @@ def test_another_yardstick_is_refused(runner: ChurnRunner) -> None:
 
 
 def test_a_reference_is_made_once_a_model(runner: ChurnRunner) -> None:
-    first = drift_reference(S3Resource(), cleaned(random_customers(300, seed=36)))
-    again = drift_reference(S3Resource(), cleaned(random_customers(500, seed=37)))
+    first = drift_reference(
+        dg.build_asset_context(), S3Resource(), cleaned(random_customers(300, seed=36))
+    )
+    again = drift_reference(
+        dg.build_asset_context(), S3Resource(), cleaned(random_customers(500, seed=37))
+    )
     assert isinstance(first, dg.MaterializeResult)
     assert isinstance(again, dg.MaterializeResult)
     assert again.value == first.value

@@ -8,6 +8,7 @@ from churn_assets.defs.monitoring import reference
 from churn_assets.defs.monitoring.drift import SCORE
 from churn_assets.defs.monitoring.prediction_log import to_arrow
 from churn_assets.defs.monitoring.sampling import Group, sample
+from churn_assets.defs.training import dataset
 from churn_assets_tests.champions import make_champion, random_customers
 from churn_assets_tests.monitoring.samples import answered, cleaned
 
@@ -74,3 +75,11 @@ def test_scores_of_the_reference_are_of_customers_the_model_never_saw(runner: Ch
 def test_a_large_reference_is_sampled(runner: ChurnRunner) -> None:
     customers = random_customers(300, seed=8)
     assert len(reference.build(cleaned(customers), runner, most=100)) == 100
+
+
+def test_a_model_knows_the_customers_it_was_made_from(runner: ChurnRunner) -> None:
+    frame = cleaned(random_customers(100, seed=9))
+    own = dataset.fingerprint(dataset.build(frame))
+    champion = msgspec.structs.replace(runner.champion, data_sha256=own)
+    assert reference.made_from(champion, frame.sample(frac=1, random_state=1))
+    assert not reference.made_from(champion, frame.iloc[:-1])

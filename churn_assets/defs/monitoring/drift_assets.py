@@ -10,10 +10,11 @@ from dagster_aws.s3 import S3Resource
 from bento.champion import read_live
 from bento.runner import ChurnRunner
 from bento.settings import get_settings
-from churn_assets.defs.monitoring import pages, reference
+from churn_assets.defs.monitoring import reference
 from churn_assets.defs.monitoring.drift import Columns, Limits
 from churn_assets.defs.monitoring.drift_report import DriftReport, Yardstick, examine
 from churn_assets.defs.monitoring.prediction_log import PAGE, key_of, open_log
+from churn_assets.defs.monitoring.publishing import REPORTS_PREFIX, publish, url_of
 from churn_assets.defs.monitoring.sampling import Group, Sampler, sample
 from churn_assets.defs.monitoring.windows import Window, report_windows, window_at, window_of_key
 from churn_assets.defs.resources.predictions import PredictionStoreResource
@@ -21,8 +22,6 @@ from churn_assets.markdown import table
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-REPORTS_PREFIX = "reports/"
 
 
 class DriftConfig(dg.Config):
@@ -41,7 +40,7 @@ class DriftConfig(dg.Config):
     deps=["champion_bento"],
 )
 def drift_reference(
-    s3: S3Resource, cleaned_features: pd.DataFrame
+    context: dg.AssetExecutionContext, s3: S3Resource, cleaned_features: pd.DataFrame
 ) -> dg.MaterializeResult[dict[str, Any]]:
     """A sample of the customers the live champion was made from, with its scores.
 
@@ -55,7 +54,14 @@ def drift_reference(
     client, bucket = s3.get_client(), settings.churn_bucket
     kept = reference.load(client, bucket, live.model_run_id)
     if kept is None:
-        kept = reference.build(cleaned_features, ChurnRunner(Path(live.path)))
+        runner = ChurnRunner(Path(live.path))
+        if not reference.made_from(runner.champion, cleaned_features):
+            context.log.warning(
+                "the customers have changed since model %s was trained: its reference is of "
+                "the new ones",
+                live.model_run_id,
+            )
+        kept = reference.build(cleaned_features, runner)
         reference.save(client, bucket, live.model_run_id, kept)
     key = reference.key_of(live.model_run_id)
     return dg.MaterializeResult(
@@ -101,7 +107,7 @@ def drift_report(
     with prediction_store.connect() as store:
         store.save_report(report.as_document())
         documents = store.reports()
-    publish(client, bucket, report, page, documents)
+    publish(client, {report.filename: page} if page else {}, documents)
     return dg.MaterializeResult(
         value=report.as_document(),
         metadata=_metadata(report, page),
@@ -149,25 +155,6 @@ def previous_references(s3: "S3Client", bucket: str, window: Window) -> dict[Gro
         raise
 
 
-def publish(
-    s3: "S3Client",
-    bucket: str,
-    report: DriftReport,
-    page: str | None,
-    documents: list[dict[str, Any]],
-) -> None:
-    """The page and the list of all reports, on the report server and in S3."""
-    folder = get_settings().churn_home / "reports"
-    pages.publish(folder, {report.filename: page} if page else {}, documents)
-    for name in ("index.html", *([report.filename] if page else [])):
-        s3.put_object(
-            Bucket=bucket,
-            Key=f"{REPORTS_PREFIX}{name}",
-            Body=(folder / name).read_bytes(),
-            ContentType="text/html; charset=utf-8",
-        )
-
-
 def _render(
     report: DriftReport,
     current: Sampler,
@@ -202,10 +189,8 @@ def _metadata(report: DriftReport, page: str | None) -> dict[str, Any]:
     }
     if page is None:
         return found | {"skipped": report.finding}
-    settings = get_settings()
-    url = f"http://{settings.host}:{settings.reports_port}/{report.filename}"
     return found | {
-        "report": dg.MetadataValue.url(url),
-        "dagster/uri": f"s3://{settings.churn_bucket}/{REPORTS_PREFIX}{report.filename}",
+        "report": dg.MetadataValue.url(url_of(report.filename)),
+        "dagster/uri": f"s3://{get_settings().churn_bucket}/{REPORTS_PREFIX}{report.filename}",
         "html_mb": len(page.encode()) / 1e6,
     }

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from botocore.exceptions import ClientError
 
+from bento.champion import Champion
 from bento.customer import FEATURES
 from bento.runner import ChurnRunner
 from churn_assets.defs.monitoring.drift import SCORE, Values, compared_columns
@@ -44,6 +45,13 @@ def build(customers: pd.DataFrame, runner: ChurnRunner, most: int = MOST_ROWS) -
         for tier, features in dataset.tiers(data.features).items()
     }
     return pa.table({**columns, **scores, "churned": data.churned})
+
+
+def made_from(champion: Champion, customers: pd.DataFrame) -> bool:
+    """Whether rows of `cleaned_features` are what a champion was made from."""
+    from churn_assets.defs.training import dataset
+
+    return dataset.fingerprint(dataset.build(customers)) == champion.data_sha256
 
 
 def columns(reference: pa.Table, tier: str) -> dict[str, Values]:
