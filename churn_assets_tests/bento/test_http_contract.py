@@ -149,7 +149,7 @@ def test_in_process_api_answers_alike(monkeypatch: pytest.MonkeyPatch, service: 
         predictor = module.get_predictor()
         predictor.start()
         try:
-            answer: dict[str, Any] = await module.ChurnService.inner().predict(EXAMPLE)
+            answer: dict[str, Any] = await module.ChurnService().predict(EXAMPLE)
         finally:
             await asyncio.to_thread(predictor.stop)
             module.get_predictor.cache_clear()
