@@ -15,7 +15,7 @@ from stream_worker.shards import Cursor
 
 log = logging.getLogger(__name__)
 
-NO_MODEL_PAUSE_S = 0.5
+NO_MODEL_PAUSE_S = 0.1
 
 
 class ShardReader(threading.Thread):
