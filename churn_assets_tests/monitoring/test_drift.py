@@ -80,6 +80,7 @@ def test_constant_and_wholly_unknown_columns_are_no_drift() -> None:
     nothing = np.full(500, np.nan)
     assert difference(nothing, nothing) == (0.0, 1.0)
     assert difference(np.ones(500), np.ones(300)) == (0.0, 1.0)
+    assert difference(normal(500, 1), np.array([])) == (0.0, 1.0)
 
 
 def test_a_changed_constant_is_drift() -> None:

@@ -126,6 +126,7 @@ def test_changes_are_told_in_words() -> None:
     assert gender == "M 60% → 10%"
     unknown = describe("customer_age", np.array([40.0, 50]), np.array([50.0, np.nan]))
     assert unknown == "mean 45 → 50, unknown 0% → 50%"
+    assert describe("score", np.array([0.5]), np.array([])) == "nothing to compare"
     assert describe("avg_open_to_buy", np.array([1.0]), np.array([np.nan])) == "unknown 0% → 100%"
 
 

@@ -114,8 +114,10 @@ def test_memory_stays_flat_over_an_hour_of_traffic(store: SqliteStore, runner: C
 
 
 def test_drift_is_shown_by_column_and_quiet_traffic_is_quiet(
-    emulator: str, folder: Path, runner: ChurnRunner
+    emulator: str, folder: Path, runner: ChurnRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DAGSTER_PORT", "1")
+    get_settings.cache_clear()
     settings = get_settings()
     point(settings.live_pointer, folder, runner.champion)
     table = reference.build(cleaned(random_customers(4_000, seed=45, core_share=0)), runner)

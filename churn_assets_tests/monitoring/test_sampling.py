@@ -83,3 +83,13 @@ def test_a_model_knows_the_customers_it_was_made_from(runner: ChurnRunner) -> No
     champion = msgspec.structs.replace(runner.champion, data_sha256=own)
     assert reference.made_from(champion, frame.sample(frac=1, random_state=1))
     assert not reference.made_from(champion, frame.iloc[:-1])
+
+
+def test_a_partly_known_customer_does_not_count_as_a_changed_score(runner: ChurnRunner) -> None:
+    customers = random_customers(40, seed=10, core_share=0.0)
+    partly = [msgspec.structs.replace(c, total_trans_ct=None) for c in customers[:30]]
+    bare = random_customers(10, seed=11, core_share=1.0)
+    batch = to_arrow(answered([*partly, *bare], runner))
+    columns = sample([batch]).samples()[Group(runner.champion.model_run_id, "core")]
+    assert len(columns["customer_age"]) == 40
+    assert sorted(columns[SCORE]) == sorted(runner.score(bare).astype(float))

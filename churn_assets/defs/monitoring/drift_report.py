@@ -123,6 +123,8 @@ def examine(
 
 def describe(column: str, reference: Values, current: Values) -> str:
     """What changed in a column, in words: `mean 4,311 -> 2,580, unknown 0% -> 12%`."""
+    if not len(current):
+        return "nothing to compare"
     if names := CATEGORIES.get(column):
         words = _largest_change(names, reference, current)
     elif np.isnan(reference).all() or np.isnan(current).all():
@@ -161,5 +163,6 @@ def _sentence(
         )
         return f"Too little to compare: {reasons}."
     if drifted:
-        return f"{len(drifted)} columns have changed: {', '.join(drifted)}."
+        subject = "1 column has" if len(drifted) == 1 else f"{len(drifted)} columns have"
+        return f"{subject} changed: {', '.join(drifted)}."
     return f"Nothing has changed (no column beyond a PSI of {limits.psi:g} and chance)."

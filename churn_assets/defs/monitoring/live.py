@@ -18,7 +18,6 @@ from bento.customer import Customer
 from bento.ids import bounds
 from bento.store import PredictionRow, PredictionStore
 from churn_assets.defs.monitoring.drift import (
-    SCORE,
     ColumnDrift,
     Columns,
     Limits,
@@ -95,7 +94,7 @@ class LiveWindow:
             if not rows:
                 continue
             columns = _columns(rows, tier)
-            tiers[tier] = TierState(len(rows), _quantiles(columns[SCORE]))
+            tiers[tier] = TierState(len(rows), _quantiles([row.prediction for row in rows]))
             reference = references(newest.model_run_id, tier)
             if reference is not None and len(rows) >= limits.min_rows:
                 compared[tier] = compare(reference, columns)
@@ -119,6 +118,6 @@ def _customer_fields(row: PredictionRow, first: int) -> tuple[Any, ...]:
     return astuple(row)[first:]
 
 
-def _quantiles(scores: Values) -> dict[float, float]:
+def _quantiles(scores: list[float]) -> dict[float, float]:
     found = np.quantile(scores, QUANTILES)
     return dict(zip(QUANTILES, found.tolist(), strict=True))

@@ -60,6 +60,6 @@ def _row(document: Mapping[str, Any]) -> str:
     alarm = bool(document.get("alarm"))
     return (
         f"<tr class={'alarm' if alarm else 'quiet'}><td>{start} to {end[11:]}<td>{link}"
-        f"<td class=n>{int(document.get('rows', 0)):,}<td>{badge(alarm)}"
+        f"<td class=n>{int(document.get('rows', 0)):,}<td>{badge(alarm) if page else ''}"
         f"<td>{html.escape(str(document.get('finding', '')))}</tr>"
     )

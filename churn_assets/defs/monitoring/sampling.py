@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bento.customer import FEATURES, Customer, encode
+from bento.customer import CORE_FIELDS, FEATURES, Customer, encode
 from churn_assets.defs.monitoring.drift import SCORE, Values, compared_columns
 
 SAMPLE_ROWS = 5_000
@@ -78,9 +78,16 @@ def sample(batches: Iterable[pa.RecordBatch], most: int = SAMPLE_ROWS) -> Sample
 def customer_columns(
     customers: Iterable[Customer], scores: Iterable[float], tier: str
 ) -> dict[str, Values]:
-    """What is compared of some answered customers, encoded as the model saw them."""
+    """What is compared of some answered customers, encoded as the model saw them.
+
+    In the core tier only scores of customers without any behavioural field count, as in
+    the reference: one known field moves a score without anybody having changed.
+    """
     matrix = encode(customers).astype(np.float64)
     columns = dict(zip(FEATURES, matrix.T, strict=True)) | {SCORE: np.fromiter(scores, np.float64)}
+    if tier == "core":
+        bare = np.isnan(matrix[:, len(CORE_FIELDS) :]).all(axis=1)
+        columns[SCORE] = columns[SCORE][bare]
     return {name: columns[name] for name in compared_columns(tier)}
 
 
