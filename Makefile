@@ -113,8 +113,8 @@ simulate-stream: ## Stream a customer a minute and read the answers; RATE=100: s
 	@$(BIN)/python -m churn_assets.simulator stream $(if $(RATE),--rate $(RATE)) $(if $(COUNT),--count $(COUNT))
 
 .PHONY: simulate
-simulate: ## Send customers over HTTP every 60 s; RATE=50 a second, COVARIATE_DRIFT=0..1 CONCEPT_DRIFT=0..1
-	@$(BIN)/python -m churn_assets.simulator http $(if $(RATE),--rate $(RATE)) \
+simulate: ## Send customers over HTTP every 60 s; RATE=50 a second, COVARIATE_DRIFT=0..1 CONCEPT_DRIFT=0..1, LABELS_AFTER=60 tells their fate
+	@$(BIN)/python -m churn_assets.simulator http $(if $(RATE),--rate $(RATE)) $(if $(LABELS_AFTER),--labels-after $(LABELS_AFTER)) \
 		$(if $(COVARIATE_DRIFT),--covariate-drift $(COVARIATE_DRIFT)) $(if $(CONCEPT_DRIFT),--concept-drift $(CONCEPT_DRIFT))
 
 .PHONY: dead-letters

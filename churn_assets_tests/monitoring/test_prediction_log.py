@@ -16,6 +16,7 @@ from churn_assets.defs.monitoring import prediction_log as module
 from churn_assets.defs.monitoring.log_assets import prediction_log
 from churn_assets.defs.monitoring.prediction_log import (
     SCHEMA,
+    ForgottenError,
     blocked,
     export_window,
     exported_rows,
@@ -139,6 +140,16 @@ def test_the_store_forgets_only_what_was_exported(store: PredictionStore, s3: An
     assert retire(store, s3, BUCKET, second.end + timedelta(hours=1)) == (11, None)
     assert store.count() == 10  # the third window had not ended at that moment
     assert read_back(s3, "predictions/2026-03-02_12-00.parquet")  # the export stays
+
+
+def test_what_the_store_has_forgotten_is_not_overwritten(store: PredictionStore, s3: Any) -> None:
+    log_rows(store, rows_at(NOON, 10))
+    window = window_at(NOON)
+    export_window(store, s3, BUCKET, window)
+    retire(store, s3, BUCKET, window.end)
+    with pytest.raises(ForgottenError, match="holds 0 of 10 exported"):
+        export_window(store, s3, BUCKET, window)
+    assert len(read_back(s3, "predictions/2026-03-02_12-00.parquet")) == 10
 
 
 def test_a_late_row_of_an_exported_window_blocks_its_deletion(

@@ -76,7 +76,7 @@ class GroupQuality(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sentence(self) -> str:
         """The finding in words."""
-        who = f"{self.tier} tier of model {self.model_run_id[:8]}"
+        who = f"{self.tier.capitalize()} tier of model {self.model_run_id[:8]}"
         if self.measured:
             found = (
                 f"{who}: ROC AUC {self.measured['roc_auc']:.3f} measured on {self.labelled:,}"
@@ -85,7 +85,7 @@ class GroupQuality(msgspec.Struct, frozen=True, kw_only=True):
             if self.contradiction:
                 return f"{found}, not what its scores promised: {self.contradiction}."
             expected = self.estimated and self.estimated.get("roc_auc")
-            return f"{found} ({_span(expected)} was estimated)." if expected else f"{found}."
+            return f"{found}; {_span(expected)} was estimated." if expected else f"{found}."
         if self.contradiction:
             return f"{who}: not estimable, newest outcomes contradict it: {self.contradiction}."
         if self.estimated and "roc_auc" in self.estimated:

@@ -56,10 +56,8 @@ presumes it.</p>"""
 
 
 def _section(group: GroupQuality) -> str:
-    title = (
-        f"<h2>{html.escape(group.tier)} tier, model {html.escape(group.model_run_id)}: "
-        f"{group.status}</h2><p>{html.escape(group.sentence)}</p>"
-    )
+    tier, run = html.escape(group.tier.capitalize()), html.escape(group.model_run_id)
+    title = f"<h2>{tier} tier, model {run}: {group.status}</h2><p>{html.escape(group.sentence)}</p>"
     if not (group.measured or group.estimated):
         return title
     rows = "".join(_row(group, name, words) for name, words in SHOWN.items())

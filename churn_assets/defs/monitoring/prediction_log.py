@@ -55,6 +55,10 @@ SCHEMA = pa.schema(
 )
 
 
+class ForgottenError(RuntimeError):
+    """The store no longer holds what a window's export holds: writing it again would lose rows."""
+
+
 class Summary:
     """What is counted while a window streams by."""
 
@@ -103,7 +107,14 @@ def export_window(
 
     Returns key, sha256, rows, window, complete (it had ended when the reading began) and
     counts by model, tier and source. Rows that arrive later are in the next export.
+    Raises `ForgottenError` when the store has deleted what was exported.
     """
+    rows, kept = store.count(*window.ids), exported_rows(s3, bucket, window) or 0
+    if rows < kept:
+        raise ForgottenError(
+            f"window {window.key}: the store holds {rows:,} of {kept:,} exported predictions, so"
+            f" {key_of(window)} stays as it is; its reports can be made again without it"
+        )
     complete = datetime.now(UTC) >= window.end
     with _temporary() as path:
         summary = write_parquet(path, pages(store, window))
