@@ -23,6 +23,7 @@ from bento.customer import FEATURES, Customer, encode, schema_hash
 from bento.runner import INPUT, OUTPUT, load_onnx
 
 if TYPE_CHECKING:
+    import onnx
     import xgboost
 
 PARITY = 1e-6
@@ -61,7 +62,24 @@ def convert(booster: "xgboost.Booster") -> bytes:
     )
     if OUTPUT not in {output.name for output in model.graph.output}:
         raise ChampionError(f"the converted model has no output {OUTPUT}")
+    _add_base_first(model)
     return bytes(model.SerializeToString())
+
+
+def _add_base_first(model: "onnx.ModelProto") -> None:
+    """Move the base score into the leaves of the first tree.
+
+    XGBoost starts its float32 sum with the base score, ONNX Runtime ends with it: the
+    order of a sum of hundreds of trees is worth 1e-6 of probability.
+    """
+    (trees,) = (node for node in model.graph.node if node.op_type == "TreeEnsembleClassifier")
+    attributes = {attribute.name: attribute for attribute in trees.attribute}
+    base = attributes["base_values"].floats
+    weights = attributes["class_weights"].floats
+    for leaf, tree in enumerate(attributes["class_treeids"].ints):
+        if tree == 0:
+            weights[leaf] = float(np.float32(base[0]) + np.float32(weights[leaf]))
+    base[0] = 0.0
 
 
 def expected(model: bytes, customers: Sequence[Customer]) -> NDArray[np.float32]:
