@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
+from bento.answer import Answer
 from bento.customer import MAX_CUSTOMERS, Customer
 from bento.errors import Refusal
-from bento.predictor import Answer
 
 EXAMPLE: dict[str, Any] = {
     "customer_age": 45,

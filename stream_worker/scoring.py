@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from bento.answer import Answer
 from bento.customer import Customer, CustomerError, Problem, decode
 from bento.ids import stream_id
-from bento.predictor import Answer
 from bento.runner import ChurnRunner
 from bento.store import PredictionRow, prediction_row
 from stream_worker.publisher import Message
