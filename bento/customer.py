@@ -175,6 +175,15 @@ _FIELD_TYPES: dict[str, msgspec.inspect.Type] = {
     for field in cast(msgspec.inspect.StructType, msgspec.inspect.type_info(Customer)).fields
 }
 _HINTS: dict[str, Any] = Customer.__annotations__
+_WHOLE_FIELDS = frozenset(
+    name
+    for name, kind in _FIELD_TYPES.items()
+    if isinstance(kind, msgspec.inspect.IntType)
+    or (
+        isinstance(kind, msgspec.inspect.UnionType)
+        and any(isinstance(k, msgspec.inspect.IntType) for k in kind.types)
+    )
+)
 
 _customer_decoder = msgspec.json.Decoder(Customer)
 _customers_decoder: msgspec.json.Decoder[list[Customer]] = msgspec.json.Decoder(
@@ -210,63 +219,78 @@ def decode(body: bytes | str) -> Customer | list[Customer]:
     malformed JSON, NaN and Infinity.
     """
     try:
-        start = body.lstrip()[:1]
-        if start in (b"[", "["):
+        if body.lstrip()[:1] in (b"[", "["):
             return _customers_decoder.decode(body)
         return _customer_decoder.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        raise CustomerError(_faults(body)) from None
+        return _decode_leniently(body)
 
 
 def convert(values: Mapping[str, Any]) -> Customer:
     """The customer in a mapping of fields to values; raises `CustomerError`."""
+    whole = {
+        name: int(value)
+        if name in _WHOLE_FIELDS and isinstance(value, float) and value.is_integer()
+        else value
+        for name, value in values.items()
+    }
     try:
-        return msgspec.convert(dict(values), Customer)
+        return msgspec.convert(whole, Customer)
     except msgspec.ValidationError:
-        raise CustomerError(_customer_faults(values, "")) from None
+        raise CustomerError(_customer_faults(whole)) from None
 
 
-def _faults(body: bytes | str) -> list[Problem]:
-    """Explain why `body` could not be decoded: the slow path, after the fast one has refused."""
+def _decode_leniently(body: bytes | str) -> Customer | list[Customer]:
+    """The slow path, after the fast one has refused: whole numbers may be written as 46.0.
+
+    JSON does not tell 46.0 from 46, and a table that has missing values writes all of
+    a column's whole numbers so.
+    """
     expected = f"a JSON object, or an array of 1 to {MAX_CUSTOMERS} of them"
     try:
-        value = json.loads(body)
+        value = json.loads(body.decode() if isinstance(body, bytes) else body)
     except (ValueError, RecursionError) as error:
         position = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        return [Problem("body", "malformed JSON" + position, expected)]
+        raise CustomerError([Problem("body", "malformed JSON" + position, expected)]) from None
     match value:
         case dict():
-            found = _customer_faults(value, "")
-        case list() if not value:
-            found = [Problem("body", "empty array", expected)]
-        case list() if len(value) > MAX_CUSTOMERS:
-            found = [Problem("body", f"array of {len(value)} customers", expected)]
+            return convert(value)
+        case list() if 0 < len(value) <= MAX_CUSTOMERS:
+            return _convert_all(value)
         case list():
-            found = [
-                fault
-                for index, item in enumerate(value)
-                for fault in (
-                    _customer_faults(item, f"[{index}].")
-                    if isinstance(item, dict)
-                    else [Problem(f"[{index}]", "not a JSON object", "a customer")]
-                )
-            ]
+            problem = f"array of {len(value)} customers" if value else "empty array"
         case _:
-            found = [Problem("body", "not an object or array", expected)]
-    return found or [Problem("body", "malformed JSON", expected)]
+            problem = "not an object or array"
+    raise CustomerError([Problem("body", problem, expected)])
 
 
-def _customer_faults(values: Mapping[str, Any], where: str) -> list[Problem]:
+def _convert_all(items: list[Any]) -> list[Customer]:
+    customers: list[Customer] = []
+    detail: list[Problem] = []
+    for index, item in enumerate(items):
+        if not isinstance(item, dict):
+            detail.append(Problem(f"[{index}]", "not a JSON object", "a customer"))
+            continue
+        try:
+            customers.append(convert(item))
+        except CustomerError as error:
+            detail += [
+                msgspec.structs.replace(p, field=f"[{index}].{p.field}") for p in error.detail
+            ]
+    if detail:
+        raise CustomerError(detail)
+    return customers
+
+
+def _customer_faults(values: Mapping[str, Any]) -> list[Problem]:
     found = [
-        Problem(where + field, "missing", allowed(field))
-        for field in CORE_FIELDS
-        if field not in values
+        Problem(field, "missing", allowed(field)) for field in CORE_FIELDS if field not in values
     ]
     for name, value in values.items():
         if name not in _HINTS:
-            found.append(Problem(where + str(name)[:64], "unknown field", _nearest(str(name))))
+            found.append(Problem(str(name)[:64], "unknown field", _nearest(str(name))))
         elif problem := _value_fault(name, value):
-            found.append(Problem(where + name, problem, allowed(name)))
+            found.append(Problem(name, problem, allowed(name)))
     return found
 
 

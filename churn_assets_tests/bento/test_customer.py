@@ -3,6 +3,7 @@
 import json
 import math
 import string
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -202,3 +203,13 @@ def test_nothing_but_a_customer_error_comes_out(body: bytes | str) -> None:
     with pytest.raises(CustomerError) as caught:
         decode(body)
     assert caught.value.detail
+
+
+@pytest.mark.parametrize("place", [lambda c: c, lambda c: [c, c]], ids=["object", "array"])
+def test_whole_numbers_may_be_written_as_floats(place: Callable[[Any], Any]) -> None:
+    """A table with missing values writes 46 as 46.0, and to JSON both are one number."""
+    written = decode(json.dumps(place({**EXAMPLE, "customer_age": 46.0, "customer_id": 7.0})))
+    meant = decode(json.dumps(place({**EXAMPLE, "customer_age": 46, "customer_id": 7})))
+    assert written == meant
+    with pytest.raises(CustomerError, match=r"customer_age: 46.5 is not allowed"):
+        decode(json.dumps(place({**EXAMPLE, "customer_age": 46.5})))
