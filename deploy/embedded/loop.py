@@ -23,7 +23,7 @@ from churn_assets.defs.monitoring.windows import window_at
 from churn_assets.simulator.http import send
 from churn_assets.simulator.source import recorded, synthetic
 from churn_assets.synthetic.generator import NONE, Drift
-from deploy.embedded.servers import PlatformError
+from deploy.embedded.servers import SERVERS, PlatformError
 
 QUIET_CUSTOMERS = 600
 DRIFTED_CUSTOMERS = 3_000
@@ -35,6 +35,7 @@ console = Console(highlight=False)
 
 def show(settings: Settings) -> list[dict[str, Any]]:
     """Send both kinds of customers; returns the two drift reports. Raises `PlatformError`."""
+    _wait_for_service()
     source = settings.churn_raw_data
     known = recorded(Path(source)) if source else synthetic(NONE, seed=1)
     found = []
@@ -69,6 +70,17 @@ def make_report() -> dict[str, Any]:
         )
         document: dict[str, Any] = result.output_for_node("drift_report")
         return document
+
+
+def _wait_for_service() -> None:
+    """The HTTP service is ready a moment after the first champion went live."""
+    service = next(server for server in SERVERS if server.name == "http")
+    deadline = time.monotonic() + PATIENCE_S
+    with console.status("http: taking up the champion"):
+        while not service.is_ready():
+            if time.monotonic() > deadline:
+                raise PlatformError(f"{service.url} is not ready: `make status`, `make logs`")
+            time.sleep(0.3)
 
 
 def _ask(settings: Settings, customers: Iterator[Customer]) -> None:
