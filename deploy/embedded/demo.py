@@ -1,4 +1,4 @@
-"""`make demo`: from nothing to a registered champion, with a line for each stage.
+"""`make demo`: from nothing to a champion that is watched, with a line for each stage.
 
 The training job runs in Dagster's own queue, so that the UI shows the run as it shows any
 other; this module only asks for it, follows its events and sums up.
@@ -17,7 +17,7 @@ from rich.table import Table
 
 from bento.settings import Settings, get_settings
 from churn_assets.defs.ingest.jobs import TRAINING_JOB
-from deploy.embedded import stack
+from deploy.embedded import loop, stack
 from deploy.embedded.servers import SERVERS, PlatformError, Supervisor
 
 CODE_PATIENCE_S = 120
@@ -76,6 +76,7 @@ def demo(*, once: bool) -> None:
         _follow(run_id, settings, f"{dagster_url}runs/{run_id}")
         peak = memory.stop()
         _sum_up(settings, f"{dagster_url}runs/{run_id}", time.monotonic() - began, peak)
+        loop.show(settings)
     finally:
         if once:
             stack.down()

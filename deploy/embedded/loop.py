@@ -61,12 +61,13 @@ def make_report() -> dict[str, Any]:
     from churn_assets.definitions import defs
 
     window = window_at(datetime.now(UTC))
-    job = defs().get_implicit_global_asset_job_def()
+    job = defs().resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.get() as instance, console.status("prediction_log, drift_report"):
         result = job.execute_in_process(
             instance=instance,
             partition_key=window.key,
             asset_selection=[dg.AssetKey("prediction_log"), dg.AssetKey("drift_report")],
+            run_config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
         )
         document: dict[str, Any] = result.output_for_node("drift_report")
         return document
