@@ -33,12 +33,13 @@ class Group(NamedTuple):
 
 
 class Sampler:
-    """Takes a window batch by batch; holds at most `most` rows a group, counts them all."""
+    """Takes a window batch by batch; holds about `most` rows a group, counts them all."""
 
     def __init__(self, most: int = SAMPLE_ROWS) -> None:
         self.rows: Counter[Group] = Counter()
         self._most = most
-        self._kept: dict[Group, pa.Table] = {}
+        self._kept: dict[Group, list[pa.Table]] = {}
+        self._largest: dict[Group, pa.Scalar] = {}
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Consider some more rows, of the columns of the prediction log."""
@@ -51,18 +52,24 @@ class Sampler:
             self._keep(group, table)
 
     def _keep(self, group: Group, table: pa.Table) -> None:
+        """Take in rows that may belong to the sample; sorting waits until it pays."""
         wanted = (pc.field("model_run_id") == group.model_run_id) & (pc.field("tier") == group.tier)
-        kept = self._kept.get(group)
-        if kept is not None and len(kept) == self._most:
-            wanted &= pc.field("tail") < kept["tail"][-1]
-        found = table.filter(wanted)
-        both = found if kept is None else pa.concat_tables([kept, found])
-        self._kept[group] = both.sort_by("tail").slice(0, self._most).combine_chunks()
+        if group in self._largest:
+            wanted &= pc.field("tail") < self._largest[group]
+        pending = self._kept.setdefault(group, [])
+        pending.append(table.filter(wanted))
+        if sum(map(len, pending)) > 2 * self._most:
+            self._largest[group] = self._compact(group)["tail"][-1]
+
+    def _compact(self, group: Group) -> pa.Table:
+        rows = pa.concat_tables(self._kept[group]).sort_by("tail").slice(0, self._most)
+        self._kept[group] = [rows.combine_chunks()]
+        return self._kept[group][0]
 
     def samples(self) -> dict[Group, dict[str, Values]]:
         """The compared columns of each group, largest group first."""
         return {
-            group: _columns(self._kept[group].to_pylist(), group.tier)
+            group: _columns(self._compact(group).to_pylist(), group.tier)
             for group, _ in self.rows.most_common()
         }
 
