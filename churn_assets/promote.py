@@ -1,6 +1,7 @@
 """`python -m churn_assets.promote RUN_ID`, or `--rollback`: change the champion from the shell."""
 
 import argparse
+import os
 import sys
 
 from bento.settings import get_settings
@@ -15,6 +16,8 @@ def main(arguments: list[str] | None = None) -> int:
     choice.add_argument("--rollback", action="store_true", help="go back to the former champion")
     chosen = parser.parse_args(arguments)
 
+    # A person waits: MLflow's default is to try for minutes before it says that nobody answers.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     import mlflow
 
     settings = get_settings()
@@ -26,11 +29,12 @@ def main(arguments: list[str] | None = None) -> int:
             if chosen.rollback
             else promotion.promote(client, name, chosen.run_id)
         )
-    except promotion.PromotionError as error:
+    except (promotion.PromotionError, mlflow.MlflowException) as error:
         print(f"error: {error}", file=sys.stderr)
+        print("`make rollback-live` goes back on this machine, without MLflow.", file=sys.stderr)
         return 1
     print(f"champion of {name} is now version {version.version}, run {version.run_id}")
-    print("It goes live when champion_bento is materialized.")
+    print("The sensor promoted_champion packages it, tests it and makes it live.")
     return 0
 
 
