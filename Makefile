@@ -18,9 +18,81 @@ with_index = UV_INDEX_STRATEGY=unsafe-best-match \
 
 .DEFAULT_GOAL := help
 
+##@ Start here
+
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  \033[36m%-20s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: install ## From nothing to a registered champion; ONCE=1 stops the platform at the end
+	@$(BIN)/python -m deploy.embedded.demo $(if $(ONCE),--once)
+
+.PHONY: test
+test: ## Run the tests; CHURN_RAW_DATA=FILE adds those on real customers
+	$(BIN)/python -m pytest
+
+##@ Platform
+
+.PHONY: up
+up: install ## Start the platform and wait until it is ready; programs="mlflow": only those
+	@$(STACK) up $(programs)
+
+.PHONY: down
+down: ## Stop the platform; its state stays
+	@$(STACK) down
+
+.PHONY: status
+status: ## Show the servers: state, pid, port, URL
+	@$(STACK) status
+
+.PHONY: logs
+logs: ## Follow the logs; program=mlflow: only that one
+	@$(STACK) logs $(program)
+
+.PHONY: reset
+reset: ## Stop the platform and delete its state
+	@$(STACK) reset
+
+##@ Model
+
+.PHONY: promote
+promote: ## Make the version of an MLflow run champion: make promote RUN_ID=...
+	@$(BIN)/python -m churn_assets.promote "$(RUN_ID)"
+
+.PHONY: rollback
+rollback: ## Go back to the champion before the present one
+	@$(BIN)/python -m churn_assets.promote --rollback
+
+.PHONY: releases
+releases: ## List the packaged champions and which one is live; needs no MLflow
+	@$(BIN)/python -m churn_assets.release list
+
+.PHONY: rollback-live
+rollback-live: ## Make the previous champion live (tag=TAG: that one), also while MLflow is down
+	@$(BIN)/python -m churn_assets.release $(if $(tag),to $(tag),back)
+
+##@ Customers and predictions
+
+.PHONY: quarantine
+quarantine: ## List the rows that became no customer, and why
+	@$(BIN)/python -m churn_assets.defs.features.quarantine
+
+.PHONY: simulate
+simulate: ## Send customers over HTTP every 60 s (RATE=50: a second; COVARIATE_DRIFT=, CONCEPT_DRIFT= 0..1; LABELS_AFTER=60)
+	@$(BIN)/python -m churn_assets.simulator http $(if $(RATE),--rate $(RATE)) $(if $(LABELS_AFTER),--labels-after $(LABELS_AFTER)) \
+		$(if $(COVARIATE_DRIFT),--covariate-drift $(COVARIATE_DRIFT)) $(if $(CONCEPT_DRIFT),--concept-drift $(CONCEPT_DRIFT))
+
+.PHONY: simulate-stream
+simulate-stream: ## Stream a customer a minute and read the answers; RATE=100: so many a second
+	@$(BIN)/python -m churn_assets.simulator stream $(if $(RATE),--rate $(RATE)) $(if $(COUNT),--count $(COUNT))
+
+.PHONY: dead-letters
+dead-letters: ## List the streamed records that are no customer; REPLAY=1 scores those that are by now
+	@$(BIN)/python -m stream_worker dead-letters $(if $(REPLAY),--replay)
+
+##@ Code
 
 .PHONY: install
 install: .venv/.installed .venv-emulator/.installed ## Install everything from the locks into .venv and .venv-emulator
@@ -43,6 +115,10 @@ $(UV): deploy/bootstrap.lock
 	@$(with_index) $(UV) pip sync --quiet --python .venv-emulator/bin/python --require-hashes --compile-bytecode $<
 	@touch $@
 
+.PHONY: install-kinesalite
+install-kinesalite: ## Install the Kinesis emulator that reshards, for tests (needs node)
+	@npm install --prefix .kinesalite --no-save --no-audit --no-fund --loglevel error kinesalite@3.3.3
+
 .PHONY: lock
 lock: ## Resolve the locks again from pyproject.toml
 	@$(with_index) deploy/lock.sh
@@ -61,70 +137,5 @@ format: ## Format the code and mend what can be mended (ruff)
 types: ## Check the types (mypy --strict)
 	$(BIN)/mypy $(CODE)
 
-.PHONY: test
-test: ## Run the tests; CHURN_RAW_DATA=FILE adds those on real customers
-	$(BIN)/python -m pytest
-
 .PHONY: check
 check: lint types test ## lint, types and test
-
-.PHONY: install-kinesalite
-install-kinesalite: ## Install the Kinesis emulator that reshards, for tests (needs node)
-	@npm install --prefix .kinesalite --no-save --no-audit --no-fund --loglevel error kinesalite@3.3.3
-
-.PHONY: up
-up: install ## Start the platform and wait until it is ready; programs="mlflow": only those
-	@$(STACK) up $(programs)
-
-.PHONY: quarantine
-quarantine: ## List the rows that became no customer, and why
-	@$(BIN)/python -m churn_assets.defs.features.quarantine
-
-.PHONY: down
-down: ## Stop the platform; its state stays
-	@$(STACK) down
-
-.PHONY: status
-status: ## Show the servers: state, pid, port, URL
-	@$(STACK) status
-
-.PHONY: logs
-logs: ## Follow the logs; program=mlflow: only that one
-	@$(STACK) logs $(program)
-
-.PHONY: reset
-reset: ## Stop the platform and delete its state
-	@$(STACK) reset
-
-.PHONY: demo
-demo: install ## From nothing to a registered champion; ONCE=1 stops the platform at the end
-	@$(BIN)/python -m deploy.embedded.demo $(if $(ONCE),--once)
-
-.PHONY: promote
-promote: ## Make the version of an MLflow run champion: make promote RUN_ID=...
-	@$(BIN)/python -m churn_assets.promote "$(RUN_ID)"
-
-.PHONY: rollback
-rollback: ## Go back to the champion before the present one
-	@$(BIN)/python -m churn_assets.promote --rollback
-
-.PHONY: simulate-stream
-simulate-stream: ## Stream a customer a minute and read the answers; RATE=100: so many a second
-	@$(BIN)/python -m churn_assets.simulator stream $(if $(RATE),--rate $(RATE)) $(if $(COUNT),--count $(COUNT))
-
-.PHONY: simulate
-simulate: ## Send customers over HTTP every 60 s; RATE=50 a second, COVARIATE_DRIFT=0..1 CONCEPT_DRIFT=0..1, LABELS_AFTER=60 tells their fate
-	@$(BIN)/python -m churn_assets.simulator http $(if $(RATE),--rate $(RATE)) $(if $(LABELS_AFTER),--labels-after $(LABELS_AFTER)) \
-		$(if $(COVARIATE_DRIFT),--covariate-drift $(COVARIATE_DRIFT)) $(if $(CONCEPT_DRIFT),--concept-drift $(CONCEPT_DRIFT))
-
-.PHONY: dead-letters
-dead-letters: ## List the streamed records that are no customer; REPLAY=1 scores those that are by now
-	@$(BIN)/python -m stream_worker dead-letters $(if $(REPLAY),--replay)
-
-.PHONY: releases
-releases: ## List the packaged champions and which one is live; needs no MLflow
-	@$(BIN)/python -m churn_assets.release list
-
-.PHONY: rollback-live
-rollback-live: ## Make the previous champion live (tag=TAG: that one), also while MLflow is down
-	@$(BIN)/python -m churn_assets.release $(if $(tag),to $(tag),back)
