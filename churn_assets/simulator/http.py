@@ -5,10 +5,9 @@ from collections.abc import Iterator
 
 import httpx
 import msgspec
-from rich.console import Console
-from rich.live import Live
 
 from bento.customer import Customer
+from churn_assets.simulator.progress import progress_line
 
 
 def send(
@@ -25,7 +24,7 @@ def send(
     sent = answered = churn = 0
     problem = ""
     due = time.monotonic()
-    with httpx.Client(headers=headers, timeout=10) as client, Live(console=Console()) as line:
+    with httpx.Client(headers=headers, timeout=10) as client, progress_line() as line:
         for customer in customers:
             sent += 1
             try:

@@ -9,11 +9,11 @@ from uuid import uuid4
 
 import boto3
 import msgspec
-from rich.console import Console
 from rich.live import Live
 
 from bento.customer import Customer
 from bento.settings import get_settings
+from churn_assets.simulator.progress import progress_line
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
@@ -97,7 +97,7 @@ def send(customers: Iterator[Customer], every_s: float, count: int = 0) -> int:
     if count:
         named = islice(named, count)
     started, sent = time.monotonic(), 0
-    with Live(console=Console()) as line:
+    with progress_line() as line:
         while batch := list(islice(named, max(1, _due(started, every_s) - sent))):
             put(client, settings.stream_in, mailbox, batch)
             sent += len(batch)

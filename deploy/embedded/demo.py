@@ -5,6 +5,7 @@ other; this module only asks for it, follows its events and sums up.
 """
 
 import argparse
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -17,10 +18,14 @@ from rich.table import Table
 
 from bento.settings import Settings, get_settings
 from churn_assets.defs.ingest.jobs import TRAINING_JOB
+from churn_assets.simulator import stream
+from churn_assets.simulator.source import synthetic
+from churn_assets.synthetic.generator import NONE
 from deploy.embedded import loop, stack
 from deploy.embedded.servers import SERVERS, PlatformError, Supervisor
 
 CODE_PATIENCE_S = 120
+STREAMED = 100
 METRICS = ("roc_auc", "average_precision", "f1", "accuracy", "log_loss", "brier", "rmse", "ece")
 
 console = Console(highlight=False)
@@ -76,6 +81,7 @@ def demo(*, once: bool) -> None:
         _follow(run_id, settings, f"{dagster_url}runs/{run_id}")
         peak = memory.stop()
         _sum_up(settings, f"{dagster_url}runs/{run_id}", time.monotonic() - began, peak)
+        _stream(settings)
         loop.show(settings)
     finally:
         if once:
@@ -108,6 +114,8 @@ def _follow(run_id: str, settings: Settings, url: str) -> None:
     with dg.DagsterInstance.get() as instance, console.status("run: queued") as line:
         for entry in _events(instance, run_id):
             event, step = entry.dagster_event, entry.step_key or ""
+            if event is None and int(entry.level) < logging.INFO:
+                continue
             if event is None:
                 line.update(f"{step}: {entry.user_message}")
                 if not console.is_terminal:
@@ -140,6 +148,18 @@ def _events(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.EventLogEn
         if (run is None or run.is_finished) and not found.records:
             return
         time.sleep(0.5)
+
+
+def _stream(settings: Settings) -> None:
+    """Send customers into the stream and read their answers back; raises `StageError`."""
+    worker = next(server for server in SERVERS if server.name == "stream")
+    stack.wait(worker, Supervisor(settings))
+    console.print(
+        f"\n{STREAMED} customers over Kinesis, {settings.stream_in} to {settings.stream_out}"
+    )
+    answered = stream.send(synthetic(NONE, seed=3), every_s=0.05, count=STREAMED)
+    if answered < STREAMED:
+        raise StageError(f"stream: {answered} of {STREAMED} customers answered; see `make logs`")
 
 
 def _sum_up(settings: Settings, run_url: str, seconds: float, megabytes: float) -> None:

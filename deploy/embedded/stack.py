@@ -41,12 +41,12 @@ def up(programs: Sequence[str] = ()) -> None:
     if unknown := set(programs) - set(known):
         raise PlatformError(f"no program {', '.join(unknown)}; there are {', '.join(known)}")
     supervisor.start(["emulator"])
-    _wait(EMULATOR, supervisor)
+    wait(EMULATOR, supervisor)
     _provide(settings)
     supervisor.start(programs or known)
     for server in _chosen(programs):
         if server.awaited:
-            _wait(server, supervisor)
+            wait(server, supervisor)
     status()
 
 
@@ -105,7 +105,7 @@ def _provide(settings: Settings) -> None:
         raise PlatformError(str(error)) from error
 
 
-def _wait(server: Server, supervisor: Supervisor) -> None:
+def wait(server: Server, supervisor: Supervisor) -> None:
     """Wait until a server is ready, showing the seconds; fail with its log when it gives up."""
     name = server.name
     began = time.monotonic()
