@@ -2,6 +2,7 @@
 
 import os
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import blake2b
 from time import time_ns
 
@@ -41,7 +42,12 @@ def milliseconds(prediction_id: str) -> int:
 def created_at(prediction_id: str) -> str:
     """The time inside an id as ISO-8601 in UTC with milliseconds: `2026-11-21T07:48:39.123Z`."""
     seconds, ms = divmod(milliseconds(prediction_id), 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
+    return f"{_second(seconds)}.{ms:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def _layout(ms: int, tail: bytes) -> str:

@@ -41,9 +41,9 @@ class Journal:
         """Forget all batches up to and including `last`."""
         self._writer.execute("DELETE FROM batch WHERE seq <= ?", (last,))
 
-    def read(self, after: int, limit: int = 500) -> list[tuple[int, bytes]]:
-        """(sequence number, body) of the oldest batches after `after`."""
-        query = "SELECT seq, body FROM batch WHERE seq > ? ORDER BY seq LIMIT ?"
+    def read(self, after: int, limit: int = 500) -> list[tuple[int, int, bytes]]:
+        """(sequence number, rows, body) of the oldest batches after `after`."""
+        query = "SELECT seq, rows, body FROM batch WHERE seq > ? ORDER BY seq LIMIT ?"
         return self._reader.execute(query, (after, limit)).fetchall()
 
     def pending(self) -> tuple[int, int, float | None]:

@@ -44,11 +44,18 @@ class MongoStore(PredictionStore):
 
     @override
     def write(self, rows: Sequence[PredictionRow]) -> None:
-        if not rows:
+        self._insert(msgspec.to_builtins(rows))
+
+    @override
+    def write_json(self, rows: bytes) -> None:
+        self._insert(msgspec.json.decode(rows))
+
+    def _insert(self, documents: list[dict[str, Any]]) -> None:
+        if not documents:
             return
         with self._guard():
             try:
-                self._data.insert_many([msgspec.to_builtins(row) for row in rows], ordered=False)
+                self._data.insert_many(documents, ordered=False)
             except BulkWriteError as error:
                 details = error.details or {}
                 others = [e for e in details.get("writeErrors", []) if e["code"] != DUPLICATE_KEY]

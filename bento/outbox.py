@@ -35,7 +35,6 @@ CHECKPOINT_BYTES = 8 * 2**20
 log = logging.getLogger(__name__)
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(list[PredictionRow])
 
 
 class OutboxFullError(RuntimeError):
@@ -223,18 +222,18 @@ class Outbox:
             self._store.close()
 
     def _ship(self, journal: Journal, after: int) -> _Shipped | None:
-        last, size = after, 0
-        found: list[PredictionRow] = []
-        for seq, body in journal.read(after):
-            found += _decoder.decode(body)
-            last, size = seq, size + len(body)
-            if len(found) >= SHIP_ROWS:
+        last, count, size = after, 0, 0
+        arrays: list[bytes] = []
+        for seq, rows, body in journal.read(after):
+            arrays.append(body)
+            last, count, size = seq, count + rows, size + len(body)
+            if count >= SHIP_ROWS:
                 break
-        if not found:
+        if not count:
             return None
         self._store = self._store or open_store(self._settings)
-        self._store.write(found)
-        return _Shipped(last, len(found), size)
+        self._store.write_json(_joined(arrays))
+        return _Shipped(last, count, size)
 
     def _adopt(self) -> None:
         for journal in orphans(self._folder, self._settings.outbox_sync):
@@ -242,6 +241,11 @@ class Outbox:
                 while shipped := self._ship(journal, 0):
                     journal.remove(shipped.last)
                     self._shipped += shipped.rows
+
+
+def _joined(arrays: Sequence[bytes]) -> bytes:
+    """One JSON array of all that the arrays, none of them empty, hold."""
+    return b"[" + b",".join(array[1:-1] for array in arrays) + b"]"
 
 
 def _resolve(entries: list[_Entry], kept: bool) -> None:

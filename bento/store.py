@@ -98,6 +98,9 @@ class PredictionStore(Protocol):
     def write(self, rows: Sequence[PredictionRow]) -> None:
         """Keep the rows; a row whose id is already there is left as it is."""
 
+    def write_json(self, rows: bytes) -> None:
+        """`write` for rows that are a JSON array already, as the outbox keeps them."""
+
     def read(
         self, start_id: str, end_id: str, after: str | None = None, limit: int = 10_000
     ) -> list[PredictionRow]:
@@ -161,11 +164,15 @@ class SqliteStore(PredictionStore):
 
     @override
     def write(self, rows: Sequence[PredictionRow]) -> None:
+        self.write_json(_rows_encoder.encode(rows))
+
+    @override
+    def write_json(self, rows: bytes) -> None:
         # One statement: SQLite takes the array apart, and Python's lock is free meanwhile.
         with self._guard():
             self._db.execute(
                 "INSERT OR IGNORE INTO data SELECT value ->> '_id', value FROM json_each(?)",
-                (_rows_encoder.encode(rows).decode(),),
+                (rows.decode(),),
             )
 
     @override

@@ -104,6 +104,14 @@ def test_writing_again_changes_nothing(store: PredictionStore) -> None:
     store.write([])
 
 
+def test_rows_that_are_json_already_are_rows_like_others(store: PredictionStore) -> None:
+    rows = make_rows(5)
+    store.write(rows[3:])
+    store.write_json(msgspec.json.encode(rows))
+    store.write_json(b"[]")
+    assert store.read(FIRST_ID, LAST_ID) == rows
+
+
 def test_a_window_is_a_range_of_ids(store: PredictionStore) -> None:
     start = datetime(2026, 3, 1, 12, tzinfo=UTC)
     moments = [start + timedelta(milliseconds=ms) for ms in (-1, 0, 1, 59_999, 60_000)]
