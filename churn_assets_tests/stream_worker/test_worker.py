@@ -21,7 +21,7 @@ from bento.ids import stream_id
 from bento.runner import ChurnRunner
 from bento.settings import Settings
 from churn_assets_tests.champions import random_customers
-from churn_assets_tests.serving import Server, live_champion
+from churn_assets_tests.serving import Server, churn_service, live_champion
 from churn_assets_tests.stream_worker.test_scoring import PREDECESSOR
 from churn_assets_tests.streaming import (
     create_streams,
@@ -132,6 +132,25 @@ def test_answers_and_log_rows_are_the_scorers_bits(place: Place, working: Server
         answer = answers[row.customer_id]
         assert (row.prediction, row.churn) == (answer["churn chance"], answer["churn"])
         assert row.prediction_id == answer["prediction_id"]
+
+
+def test_http_and_stream_give_the_same_bits(place: Place, working: Server) -> None:
+    customers = random_customers(200, seed=11)
+    place.put(*(msgspec.json.encode(customer) for customer in customers))
+    with churn_service(place.home) as service:
+        request = urllib.request.Request(
+            f"{service.url}/predict",
+            msgspec.json.encode(customers),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as response:
+            over_http = {answer["customer_id"]: answer for answer in json.load(response)}
+    over_stream = {answer["customer_id"]: answer for answer in place.answers(200)}
+    assert len(over_http) == 200
+    for answer in (*over_http.values(), *over_stream.values()):
+        del answer["prediction_id"]
+    assert over_stream == over_http, "equal floats have equal bits, but for zeros"
+    assert all(answer["churn chance"] > 0 for answer in over_http.values())
 
 
 def test_without_a_model_it_waits_and_with_another_it_changes(place: Place) -> None:
