@@ -2,25 +2,30 @@
 
     python -m benchmarks.stream --json FILE
 
-The ceiling is a process that reads the same records from the same shards through the
-same client settings and puts the same bytes into another stream: it does all that the
-emulator does for the worker, and nothing of what the worker is for. Both read a stream
-filled beforehand; rounds alternate, the medians count. Scoring alone is measured
-without any emulator, in CPU time of one thread.
+The ceiling is a process that reads the same records from the same shards in as many
+threads and batches, through the worker's own client code, and puts the same bytes into
+another stream: it does all that the emulator does for the worker, and nothing of what
+the worker is for. `boto3` is that process with a client as boto3 makes it. All read a
+full stream, in turn; the medians of the rounds count. The worker starts from a sleep in
+which its stream is filled, and its CPU time ends when the log has every row. Scoring
+alone is measured without any emulator, in CPU time of one thread.
 """
 
 import multiprocessing
 import os
+import signal
 import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+import boto3
 import msgspec
 
 from benchmarks import report
@@ -35,6 +40,9 @@ from stream_worker.patience import Patience
 from stream_worker.publisher import Message, publish
 from stream_worker.scoring import read_customer, score
 from stream_worker.shards import Cursor, Record, family_tree
+
+if TYPE_CHECKING:
+    from mypy_boto3_kinesis import KinesisClient
 
 SHARDS = 4
 BATCH = 2_000
@@ -56,7 +64,6 @@ class BatchLine(msgspec.Struct):
 
     time: datetime
     records: int
-    batch_ms: float
 
 
 def fill(stream: str, bodies: list[bytes]) -> None:
@@ -66,17 +73,36 @@ def fill(stream: str, bodies: list[bytes]) -> None:
     publish(Clients().kinesis, stream, messages, patience)
 
 
-def copy(stream: str, results: str, outcome: "multiprocessing.Queue[Run]") -> None:
+def our_client() -> "KinesisClient":
+    """The worker's own."""
+    return Clients().kinesis
+
+
+def plain_client() -> "KinesisClient":
+    """What boto3 gives to who asks for nothing."""
+    return boto3.client("kinesis")
+
+
+def copy(
+    stream: str,
+    results: str,
+    make_client: "Callable[[], KinesisClient]",
+    outcome: "multiprocessing.Queue[Run]",
+) -> None:
     """Read every shard in a thread of its own and put what was read; report the rate."""
-    client = Clients().kinesis
+    client = make_client()
     counts: dict[str, int] = {}
 
     def copy_shard(shard: str) -> None:
-        cursor = Cursor(client, stream, shard, None)
         patience = Patience(Health(), shard, threading.Event())
-        while records := cursor.read(BATCH).records:
-            publish(client, results, [Message(r.key, r.data) for r in records], patience)
-            counts[shard] = counts.get(shard, 0) + len(records)
+        place = client.get_shard_iterator(
+            StreamName=stream, ShardId=shard, ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        while (page := client.get_records(ShardIterator=place, Limit=BATCH))["Records"]:
+            messages = [Message(r["PartitionKey"], r["Data"]) for r in page["Records"]]
+            publish(client, results, messages, patience)
+            counts[shard] = counts.get(shard, 0) + len(messages)
+            place = page["NextShardIterator"]
 
     threads = [
         threading.Thread(target=copy_shard, args=(shard,)) for shard in family_tree(client, stream)
@@ -91,35 +117,52 @@ def copy(stream: str, results: str, outcome: "multiprocessing.Queue[Run]") -> No
     outcome.put(Run(total / seconds, (time.process_time() - cpu) / total * 1e6))
 
 
-def ceiling(stream: str, results: str) -> Run:
+def copier(stream: str, results: str, make_client: "Callable[[], KinesisClient]") -> Run:
     """`copy` in a process of its own."""
     context = multiprocessing.get_context("spawn")
     outcome: multiprocessing.Queue[Run] = context.Queue()
-    process = context.Process(target=copy, args=(stream, results, outcome))
+    process = context.Process(target=copy, args=(stream, results, make_client, outcome))
     process.start()
     run = outcome.get(timeout=300)
     process.join()
     return run
 
 
-def ours(home: Path, name: str, stream: str, results: str, records: int) -> Run:
-    """The worker as a user starts it. It holds its leases and waits until a model is live."""
-    pointer = home / "champion" / "live.json"
-    aside = pointer.with_suffix(".aside")
-    pointer.rename(aside)
-    env = {"STREAM_IN": stream, "STREAM_OUT": results, "CHAMPION_POLL_SECONDS": "0.1"}
+def ours(home: Path, name: str, stream: str, results: str, bodies: list[bytes]) -> Run:
+    """The worker as a user starts it, asleep while its stream is filled."""
+    env = {"STREAM_IN": stream, "STREAM_OUT": results, "STREAM_LEASE_SECONDS": "60"}
     with stream_worker(home, name, STREAM_BATCH=str(BATCH), **env) as worker:
-        time.sleep(3)
-        before = worker.cpu_seconds()
-        aside.rename(pointer)
+        while metric(worker, "churn_stream_shards") < SHARDS:
+            time.sleep(0.2)
+        with asleep(worker):
+            fill(stream, bodies)
+            before, started = worker.cpu_seconds(), time.time()
         batches = _batches(worker)
-        while sum(batch.records for batch in batches) < records:
+        while sum(batch.records for batch in batches) < len(bodies):
             time.sleep(0.2)
             batches = _batches(worker)
+        while metric(worker, "churn_stream_outbox_rows"):
+            time.sleep(0.2)
         cpu = worker.cpu_seconds() - before
-    started = min(batch.time.timestamp() - batch.batch_ms / 1000 for batch in batches)
     ended = max(batch.time.timestamp() for batch in batches)
-    return Run(records / (ended - started), cpu / records * 1e6)
+    return Run(len(bodies) / (ended - started), cpu / len(bodies) * 1e6)
+
+
+@contextmanager
+def asleep(worker: Server) -> Iterator[None]:
+    """Stop the worker's process (SIGSTOP) meanwhile, with its model loaded and its leases held."""
+    worker.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        worker.signal(signal.SIGCONT)
+
+
+def metric(worker: Server, name: str) -> float:
+    """A metric's value on the worker's own page."""
+    with urllib.request.urlopen(f"{worker.url}/metrics", timeout=5) as page:
+        lines = dict(line.rsplit(" ", 1) for line in page.read().decode().splitlines())
+    return float(lines[name])
 
 
 def _batches(worker: Server) -> list[BatchLine]:
@@ -191,7 +234,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     bodies = [msgspec.json.encode(c) for c in random_customers(arguments.records)]
-    worker_runs, ceiling_runs = [], []
+    runs: dict[str, list[Run]] = {"ceiling": [], "boto3": [], "worker": []}
     with tempfile.TemporaryDirectory() as folder, platform(Path(folder)) as home:
         champion = home / "champion" / "seed-0"
         alone = statistics.median(
@@ -200,21 +243,23 @@ def main() -> None:
         client = Clients().kinesis
         for number in range(arguments.rounds):
             source = f"predictions-{number}"
-            create_streams(client, SHARDS, source, f"copied-{number}", f"results-{number}")
-            fill(source, bodies)
-            ceiling_runs.append(ceiling(source, f"copied-{number}"))
-            worker_runs.append(
-                ours(home, f"worker-{number}", source, f"results-{number}", len(bodies))
+            create_streams(client, SHARDS, source, *(f"{name}-{number}" for name in runs))
+            runs["worker"].append(
+                ours(home, f"worker-{number}", source, f"worker-{number}", bodies)
             )
+            runs["ceiling"].append(copier(source, f"ceiling-{number}", our_client))
+            runs["boto3"].append(copier(source, f"boto3-{number}", plain_client))
         create_streams(client, 1, "theirs-in", "theirs-out")
         fill("theirs-in", bodies[:10])
         theirs = predecessor(champion, "theirs-in", "theirs-out")
-    top = Run(*map(statistics.median, zip(*ceiling_runs, strict=True)))
-    mine = Run(*map(statistics.median, zip(*worker_runs, strict=True)))
+    top, plain, mine = (
+        Run(*map(statistics.median, zip(*found, strict=True))) for found in runs.values()
+    )
     report.table(
         f"{arguments.records:,} records over {SHARDS} shards",
         [
             {"consumer": "reads and re-puts (ceiling)", **top._asdict()},
+            {"consumer": "the same with boto3's client", **plain._asdict()},
             {"consumer": "stream worker", **mine._asdict()},
             {"consumer": "predecessor's loop", "per_s": theirs, "cpu_us": None},
             {"consumer": "scoring alone, one core", "per_s": alone, "cpu_us": 1e6 / alone},
@@ -224,6 +269,8 @@ def main() -> None:
         "records_per_s": round(mine.per_s),
         "ceiling_per_s": round(top.per_s),
         "over_ceiling": round(mine.per_s / top.per_s, 3),
+        "boto3_per_s": round(plain.per_s),
+        "over_boto3": round(mine.per_s / plain.per_s, 3),
         "records_per_s_core": round(alone),
         "predecessor_per_s": round(theirs, 3),
         "cpu_us_per_record": round(mine.cpu_us, 1),

@@ -87,6 +87,10 @@ class Server:
                     process.kill()
             self._process.wait()
 
+    def signal(self, number: int) -> None:
+        """Send a signal to the process started."""
+        self._process.send_signal(number)
+
     def workers(self) -> list[psutil.Process]:
         """The processes below the one started."""
         return psutil.Process(self._process.pid).children(recursive=True)
