@@ -4,10 +4,19 @@ import fcntl
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, NamedTuple
 
 Sync = Literal["normal", "full"]
+
+
+class Batch(NamedTuple):
+    """Rows that were kept together."""
+
+    seq: int
+    rows: int
+    body: bytes
 
 
 class Journal:
@@ -41,10 +50,18 @@ class Journal:
         """Forget all batches up to and including `last`."""
         self._writer.execute("DELETE FROM batch WHERE seq <= ?", (last,))
 
-    def read(self, after: int, limit: int = 500) -> list[tuple[int, int, bytes]]:
-        """(sequence number, rows, body) of the oldest batches after `after`."""
-        query = "SELECT seq, rows, body FROM batch WHERE seq > ? ORDER BY seq LIMIT ?"
-        return self._reader.execute(query, (after, limit)).fetchall()
+    def read(self, after: int, most: int) -> list[Batch]:
+        """The oldest batches after `after`, up to the one that makes it `most` rows or more."""
+        query = "SELECT seq, rows, body FROM batch WHERE seq > ? ORDER BY seq"
+        found: list[Batch] = []
+        count = 0
+        with closing(self._reader.execute(query, (after,))) as batches:
+            for batch in map(Batch._make, batches):
+                found.append(batch)
+                count += batch.rows
+                if count >= most:
+                    break
+        return found
 
     def pending(self) -> tuple[int, int, float | None]:
         """(rows, bytes, time of the oldest) that are kept."""

@@ -26,7 +26,7 @@ from bento.settings import Settings
 from bento.store import PredictionRow, PredictionStore, StoreError, open_store
 
 SHIP_ROWS = 2_000
-"""Most rows in one write to the store (about 1 MB)."""
+"""Rows (about 1 MB) that are enough for one write to the store."""
 
 MAX_BACKOFF_S = 30.0
 ADOPT_EVERY_S = 5.0
@@ -222,18 +222,14 @@ class Outbox:
             self._store.close()
 
     def _ship(self, journal: Journal, after: int) -> _Shipped | None:
-        last, count, size = after, 0, 0
-        arrays: list[bytes] = []
-        for seq, rows, body in journal.read(after):
-            arrays.append(body)
-            last, count, size = seq, count + rows, size + len(body)
-            if count >= SHIP_ROWS:
-                break
-        if not count:
+        batches = journal.read(after, SHIP_ROWS)
+        if not batches:
             return None
+        bodies = [batch.body for batch in batches]
         self._store = self._store or open_store(self._settings)
-        self._store.write_json(_joined(arrays))
-        return _Shipped(last, count, size)
+        self._store.write_json(_joined(bodies))
+        rows = sum(batch.rows for batch in batches)
+        return _Shipped(batches[-1].seq, rows, sum(map(len, bodies)))
 
     def _adopt(self) -> None:
         for journal in orphans(self._folder, self._settings.outbox_sync):
