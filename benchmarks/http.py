@@ -5,6 +5,9 @@ the same web server (the floor), FastAPI with pydantic and XGBoost without a log
 BentoML service with default settings, and the predecessor's way (Flask, DictVectorizer,
 DMatrix, one synchronous insert into a MongoDB wire server). Each has one worker process.
 CPU time is that of all processes of the server, and of none of the load generator.
+The servers take turns, several rounds, and the best of each counts: what else the
+machine does can only make a figure worse. At half of our maximum rate the floor is
+measured too, because its p99 is what the machine and the load generator add.
 The keys without a number of connections are those of 16 connections.
 """
 
@@ -91,38 +94,41 @@ def servers(folder: Path) -> Iterator[dict[str, Server]]:
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--seconds", type=float, default=6, help="length of each measurement")
+    parser.add_argument("--seconds", type=float, default=2, help="length of each measurement")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="measurements, the best of which counts"
+    )
     options = parser.parse_args()
     figures: dict[str, float] = {}
-    rows: list[dict[str, Figure]] = []
     with tempfile.TemporaryDirectory() as name, servers(Path(name)) as found:
         bodies = Path(name) / "bodies.json"
         customers = [msgspec.to_builtins(c) for c in random_customers(500)]
         core = [json.dumps({field: c[field] for field in CORE_FIELDS}) for c in customers]
         bodies.write_text(json.dumps(core))
+        for each in found.values():
+            load(each, bodies, MAIN, 1)
         for connections in CONNECTIONS:
-            for server in found:
-                load(found[server], bodies, connections, 1)
-                run = load(found[server], bodies, connections, options.seconds)
-                figures |= named(server, connections, run)
-                rows.append({"server": server, **shown(connections, run)})
-        half = figures[f"rps_ours_{MAIN}"] / 2
-        run = load(found["ours"], bodies, MAIN, options.seconds * 2, rate=half)
-        rows.append({"server": "ours, half rate", **shown(MAIN, run)})
-    for name in ("cpu_us_ours", "cpu_us_floor", "rps_ours", "rps_floor"):
-        figures[name] = figures[f"{name}_{MAIN}"]
-    for name in ("rps_fastapi", "rps_bento_default", "rps_predecessor"):
+            for _ in range(options.rounds):
+                for server in found:
+                    run = load(found[server], bodies, connections, options.seconds)
+                    keep_best(figures, named(f"{server}_{connections}", run))
+        rate = figures[f"rps_ours_{MAIN}"] / 2
+        for _ in range(options.rounds):
+            for server in ("ours", "floor"):
+                run = load(found[server], bodies, MAIN, options.seconds, rate)
+                keep_best(figures, named(f"{server}_half", run))
+    for name in ("cpu_us_ours", "cpu_us_floor", *(f"rps_{server}" for server in found)):
         figures[name] = figures[f"{name}_{MAIN}"]
     figures["p50_ms"] = figures[f"p50_ms_ours_{MAIN}"]
     figures["p99_ms"] = figures[f"p99_ms_ours_{MAIN}"]
-    figures["p99_half_ms"] = run.measured.p99_ms
-    table("HTTP", rows)
+    figures["p99_half_ms"] = figures["p99_ms_ours_half"]
+    figures["p99_half_ms_floor"] = figures["p99_ms_floor_half"]
+    table("HTTP", list(rows(figures, list(found))))
     write(figures, options.json)
 
 
-def named(server: str, connections: int, run: Run) -> dict[str, float]:
+def named(suffix: str, run: Run) -> dict[str, float]:
     """The figures of one run by their keys in the JSON."""
-    suffix = f"{server}_{connections}"
     return {
         f"rps_{suffix}": run.measured.rps,
         f"p50_ms_{suffix}": run.measured.p50_ms,
@@ -131,16 +137,24 @@ def named(server: str, connections: int, run: Run) -> dict[str, float]:
     }
 
 
-def shown(connections: int, run: Run) -> dict[str, Figure]:
-    """The columns of one run in the table."""
-    measured = run.measured
-    return {
-        "connections": connections,
-        "requests/s": measured.rps,
-        "p50 ms": measured.p50_ms,
-        "p99 ms": measured.p99_ms,
-        "CPU us/request": run.cpu_us,
-    }
+def keep_best(figures: dict[str, float], found: dict[str, float]) -> None:
+    """Put what was found among the figures where it is better than what is there."""
+    for key, value in found.items():
+        better = max if key.startswith("rps") else min
+        figures[key] = better(figures.get(key, value), value)
+
+
+def rows(figures: dict[str, float], servers: list[str]) -> Iterator[dict[str, Figure]]:
+    """The lines of the table."""
+    loads = [(server, str(count)) for count in CONNECTIONS for server in servers]
+    for server, load in [*loads, ("ours", "half"), ("floor", "half")]:
+        columns = {"requests/s": "rps", "p50 ms": "p50_ms", "p99 ms": "p99_ms"}
+        columns["CPU us/request"] = "cpu_us"
+        yield {
+            "server": server,
+            "connections": f"{MAIN}, half rate" if load == "half" else load,
+            **{column: figures[f"{key}_{server}_{load}"] for column, key in columns.items()},
+        }
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,13 +47,20 @@ class Answers:
 
     def __init__(self) -> None:
         self.good: list[tuple[int, bytes]] = []
-        self.failed = 0
+        self.failures: list[str] = []
 
     def __call__(self, number: int, status: int, body: bytes) -> None:
         if status == 200:
             self.good.append((number, body))
         else:
-            self.failed += 1
+            self.failures.append(f"{status} {body.decode()}" if status else "connection lost")
+
+    @property
+    def failed(self) -> int:
+        """How many got no answer, or another one than 200; says what they got."""
+        if self.failures:
+            print("failed requests:", dict(Counter(self.failures)))
+        return len(self.failures)
 
     def more(self, count: int) -> Callable[[], bool]:
         """A condition: so many more good answers than now."""

@@ -49,7 +49,8 @@ class Predictor:
         self._settings = settings
         self.follower = ChampionFollower(settings)
         self.outbox: Outbox
-        self._turn: list[tuple[Customer, asyncio.Future[Answer]]] = []
+        self._waiting: list[tuple[Customer, asyncio.Future[Answer]]] = []
+        self._committing = False
 
     def start(self) -> None:
         """Open the outbox, load the champion if there is one, and follow it."""
@@ -66,9 +67,10 @@ class Predictor:
     async def answer(self, customers: Sequence[Customer], explain: bool) -> list[Answer]:
         """Score the customers and log them; raises `RefusedError` without a model.
 
-        All of one request are scored by one model. Single customers join the others of
-        the same turn of the event loop: one call of the model and one commit for all.
-        What takes longer leaves the event loop.
+        All of one request are scored by one model. Single customers that come while a
+        commit is under way share the next one: one call of the model, one commit and one
+        wake-up for all, and no wait when there is no load. What takes longer leaves the
+        event loop.
         """
         if len(customers) == 1 and not explain:
             return [await self._join(customers[0])]
@@ -79,28 +81,35 @@ class Predictor:
     def _join(self, customer: Customer) -> "asyncio.Future[Answer]":
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
-        if not self._turn:
-            loop.call_soon(self._end_turn)
-        self._turn.append((customer, future))
+        self._waiting.append((customer, future))
+        if not self._committing:
+            self._committing = True
+            loop.call_soon(self._commit)
         return future
 
-    def _end_turn(self) -> None:
-        customers, futures = zip(*self._turn, strict=True)
-        self._turn = []
+    def _commit(self) -> None:
+        """Score and log all who wait; when that is done, those who came meanwhile."""
+        self._committing = bool(self._waiting)
+        if not self._waiting:
+            return
+        customers, futures = zip(*self._waiting, strict=True)
+        self._waiting = []
         try:
             answers, rows = score(self._runner(), customers, explain=False)
             kept = self.outbox.submit(rows)
         except Exception as error:
+            self._committing = False
             for future in futures:
                 if not future.done():
                     future.set_exception(error)
             return
 
         def release(kept: "asyncio.Future[bool]") -> None:
-            self._logged(rows, kept.result())
             for future, answer in zip(futures, answers, strict=True):
                 if not future.done():
                     future.set_result(answer)
+            self._logged(rows, kept.result())
+            kept.get_loop().call_soon(self._commit)
 
         kept.add_done_callback(release)
 
