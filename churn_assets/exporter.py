@@ -82,14 +82,14 @@ class Exporter(Collector):
         try:
             self._store = self._store or open_store(self._settings)
             self.window.read(self._store, now)
-            if time.monotonic() - self._looked >= PIPELINE_EVERY_S:
-                self.pipeline = look(self._settings, self._store)
-                self._looked = time.monotonic()
             self.last_read = now.timestamp()
         except StoreError as error:
             self.errors += 1
             log.warning("prediction store not read: %s", error)
         self.window.evaluate(self._references, self._limits)
+        if time.monotonic() - self._looked >= PIPELINE_EVERY_S:
+            self.pipeline = look(self._settings)
+            self._looked = time.monotonic()
 
     def collect(self) -> Iterator[Metric]:
         """The window and the pipeline as metrics; a model's series vanish with it."""

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from churn_assets.defs.monitoring.drift_assets import (
     drift_reference,
     drift_report,
     nothing_has_drifted,
+    part_of,
 )
 from churn_assets.defs.monitoring.drift_sensors import obstacle
 from churn_assets.defs.monitoring.log_assets import prediction_log
+from churn_assets.defs.monitoring.windows import Window, window_of_key
 from churn_assets.defs.resources.predictions import PredictionStoreResource
 from churn_assets_tests.champions import make_champion, point, random_customers
 from churn_assets_tests.monitoring.samples import aged, answered, cleaned, poorer
@@ -34,10 +36,12 @@ def champion_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def runner(champion_folder: Path, emulator: str) -> ChurnRunner:
+def runner(champion_folder: Path, emulator: str) -> Iterator[ChurnRunner]:
     runner = ChurnRunner(champion_folder)
     point(get_settings().live_pointer, champion_folder, runner.champion)
-    return runner
+    yield runner
+    exports = boto3.resource("s3").Bucket(get_settings().churn_bucket).objects
+    exports.filter(Prefix="predictions/").delete()
 
 
 def log(rows: Sequence[PredictionRow]) -> None:
@@ -111,6 +115,30 @@ def test_quiet_then_drifted_traffic(runner: ChurnRunner) -> None:
     store.close()
     assert document["alarm"] is True
     assert "credit_limit" in document["drifted"]
+
+
+def test_a_part_of_a_window_is_kept_beside_the_whole(runner: ChurnRunner) -> None:
+    answer(runner, random_customers(60, seed=38))  # one a second from noon on
+    report()
+    part = report(since="2026-11-20T13:00:20+01:00")
+    assert metadata(part)["dagster/row_count"] == 40
+    store = open_store(get_settings())
+    found = {document["_id"]: document["rows"] for document in store.reports()}
+    store.close()
+    assert found == {"data_report-2026-11-20_12-00": 60, "data_report-2026-11-20_12-00-20": 40}
+
+
+@pytest.mark.parametrize("since", ["yesterday", "2026-11-20T12:30:00", "2026-11-20T15:00:00Z"])
+def test_a_part_begins_inside_the_window(since: str) -> None:
+    window = window_of_key(PARTITION)
+    with pytest.raises(dg.Failure, match=f"since: '{since}'"):
+        part_of(window, since, window.end.isoformat())
+
+
+def test_an_open_window_is_reported_as_far_as_it_was_read() -> None:
+    window = window_of_key(PARTITION)
+    until = window.start + timedelta(minutes=40)
+    assert part_of(window, None, until.isoformat()) == Window(window.start, until)
 
 
 def test_too_little_data_is_no_failure_and_no_page(runner: ChurnRunner) -> None:

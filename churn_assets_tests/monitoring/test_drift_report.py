@@ -154,3 +154,29 @@ def test_the_list_shows_the_newest_first_and_escapes(tmp_path: Path) -> None:
     assert "&lt;b&gt;9" in page
     assert "<b>9" not in page
     assert page.count("badge alarm") == 1
+
+
+def test_who_wants_only_the_newest_report_reads_a_small_file(tmp_path: Path) -> None:
+    def document(kind: str, start: int, end: int, alarm: bool) -> dict[str, object]:
+        window = [f"2026-11-21T{hour:02}:00:00+00:00" for hour in (start, end)]
+        return {"_id": f"{kind}-{start}", "kind": kind, "window": window, "alarm": alarm}
+
+    pages.publish(
+        tmp_path,
+        {},
+        [
+            document("drift", 9, 12, alarm=True),
+            document("drift", 10, 11, alarm=False),
+            document("performance", 6, 9, alarm=False),
+        ],
+    )
+    assert json.loads((tmp_path / pages.NEWEST).read_text()) == {
+        "drift": {
+            "window": ["2026-11-21T09:00:00+00:00", "2026-11-21T12:00:00+00:00"],
+            "alarm": True,
+        },
+        "performance": {
+            "window": ["2026-11-21T06:00:00+00:00", "2026-11-21T09:00:00+00:00"],
+            "alarm": False,
+        },
+    }

@@ -34,6 +34,9 @@ def test_the_demo_is_quiet_and_then_names_what_changed(
     assert not quiet["alarm"]
     assert quiet["rows"] == loop.QUIET_CUSTOMERS
     assert loud["alarm"]
+    assert loud["rows"] == loop.DRIFTED_CUSTOMERS  # nobody of before is in the way
+    listed = (home / "reports" / "index.html").read_text()
+    assert 0 < listed.index(loud["html"]) < listed.index(quiet["html"])
     assert {"customer_age", "credit_limit", "total_trans_ct"} <= set(loud["drifted"])
     assert "total_relationship_count" not in loud["drifted"]
     assert (home / "reports" / loud["html"]).exists()

@@ -18,7 +18,6 @@ from churn_assets.defs.monitoring.log_assets import prediction_log
 from churn_assets.defs.monitoring.performance_assets import performance_report
 from churn_assets.defs.monitoring.truth_assets import ground_truth
 from churn_assets.defs.resources.predictions import PredictionStoreResource
-from churn_assets.defs.resources.s3 import S3IOManager
 from churn_assets_tests.monitoring.logged import CHAMPION, rows_at
 from churn_assets_tests.monitoring.test_estimate import draw
 
@@ -85,7 +84,7 @@ def report(key: str = KEY) -> tuple[dict[str, Any], dict[str, Any]]:
             instance=instance,
             resources={
                 "s3": S3Resource(),
-                "io_manager": S3IOManager(s3=S3Resource(), bucket=BUCKET),
+                "io_manager": dg.mem_io_manager,
                 "prediction_store": PredictionStoreResource(),
             },
         )

@@ -1,7 +1,7 @@
 """The second half of `make demo`: customers ask, and the drift report says whether they changed.
 
 Customers like those the model knows come first and their report is quiet; then others
-come, the window's report is made again, and it names the columns that moved.
+come, and their report names the columns that moved. Each is of its own customers only.
 `python -m deploy.embedded.loop` shows it on a platform that runs.
 """
 
@@ -47,8 +47,9 @@ def show(settings: Settings) -> list[dict[str, Any]]:
         ),
     ):
         console.print(f"\n{title}")
+        since = datetime.now(UTC)
         _ask(settings, customers)
-        report = make_report()
+        report = make_report(since)
         colour = "red" if report["alarm"] else "green"
         console.print(f"[{colour}]{report['finding']}[/{colour}]", soft_wrap=True)
         found.append(report)
@@ -56,18 +57,21 @@ def show(settings: Settings) -> list[dict[str, Any]]:
     return found
 
 
-def make_report() -> dict[str, Any]:
-    """Log and report the current window, as the schedule will when it has ended."""
+def make_report(since: datetime) -> dict[str, Any]:
+    """Log the current window and report on it from `since` on; the schedule will on all of it."""
     from churn_assets.definitions import defs
 
-    window = window_at(datetime.now(UTC))
+    window = window_at(since)
     job = defs().resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.get() as instance, console.status("prediction_log, drift_report"):
         result = job.execute_in_process(
             instance=instance,
             partition_key=window.key,
             asset_selection=[dg.AssetKey("prediction_log"), dg.AssetKey("drift_report")],
-            run_config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
+            run_config={
+                "loggers": {"console": {"config": {"log_level": "WARNING"}}},
+                "ops": {"drift_report": {"config": {"since": since.isoformat()}}},
+            },
         )
         document: dict[str, Any] = result.output_for_node("drift_report")
         return document

@@ -1,21 +1,26 @@
 """What the champion learned from, and how each window of predictions differs from it."""
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from dagster_aws.s3 import S3Resource
 
 from bento.champion import read_live
 from bento.runner import ChurnRunner
 from bento.settings import get_settings
+from bento.store import FIRST_ID
 from churn_assets.defs.monitoring import reference
 from churn_assets.defs.monitoring.drift import Columns, Limits
 from churn_assets.defs.monitoring.drift_report import DriftReport, Yardstick, examine
 from churn_assets.defs.monitoring.prediction_log import PAGE, key_of, open_log
 from churn_assets.defs.monitoring.publishing import REPORTS_PREFIX, publish, url_of
-from churn_assets.defs.monitoring.sampling import Group, Sampler, sample
+from churn_assets.defs.monitoring.sampling import NEEDED, Group, Sampler, sample
 from churn_assets.defs.monitoring.windows import Window, report_windows, window_at, window_of_key
 from churn_assets.defs.resources.predictions import PredictionStoreResource
 from churn_assets.markdown import table
@@ -31,6 +36,8 @@ class DriftConfig(dg.Config):
 
     reference: Yardstick = "training"
     """`training`: what the answering model was made from. `previous`: the window before."""
+    since: str | None = None
+    """Only predictions from this moment on, ISO-8601 with a time zone; None: the whole window."""
 
 
 @dg.asset(
@@ -92,14 +99,16 @@ def drift_report(
 
     Inputs and score are tested column by column, by model and tier, on a bounded
     sample; a page with charts goes to S3 and to the report server. A window with too
-    little to compare gets no page, and says why.
+    little to compare gets no page, and says why. A report on predictions `since` some
+    moment is kept beside the one of the whole window.
     """
-    window = window_of_key(context.partition_key)
+    whole = window_of_key(context.partition_key)
+    window = part_of(whole, config.since, prediction_log["until"])
     client, bucket = s3.get_client(), get_settings().churn_bucket
     limits = Limits.from_settings()
-    current = read_sample(client, bucket, prediction_log["key"])
+    current = read_sample(client, bucket, prediction_log["key"], window.ids[0])
     if config.reference == "previous":
-        references = previous_references(client, bucket, window)
+        references = previous_references(client, bucket, whole)
     else:
         references = training_references(client, bucket, current)
     report = examine(window, current, references, limits, config.reference)
@@ -125,10 +134,32 @@ def nothing_has_drifted(drift_report: dict[str, Any]) -> dg.AssetCheckResult:
     )
 
 
-def read_sample(s3: "S3Client", bucket: str, key: str) -> Sampler:
-    """The bounded sample of an exported window."""
+def part_of(window: Window, since: str | None, until: str) -> Window:
+    """The window from `since` to `until` (ISO-8601); raises `dg.Failure` for another moment."""
+    end = datetime.fromisoformat(until)
+    if since is None:
+        return Window(window.start, end)
+    try:
+        start = datetime.fromisoformat(since)
+        if window.start <= start < end:
+            return Window(start.astimezone(UTC), end)
+    except (TypeError, ValueError):  # no moment, or one without a time zone
+        pass
+    allowed = " to ".join(window.isoformat)
+    raise dg.Failure(f"since: {since!r} is no ISO-8601 moment with a time zone of {allowed}")
+
+
+def read_sample(s3: "S3Client", bucket: str, key: str, first_id: str = FIRST_ID) -> Sampler:
+    """The bounded sample of an exported window, from an id on."""
     with open_log(s3, bucket, key) as log:
-        return sample(log.iter_batches(PAGE))
+        return sample(_from(first_id, log.iter_batches(PAGE, columns=NEEDED)))
+
+
+def _from(first_id: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Batches without the rows whose id is smaller."""
+    if first_id == FIRST_ID:
+        return batches
+    return (b.filter(pc.greater_equal(b["prediction_id"], first_id)) for b in batches)
 
 
 def training_references(

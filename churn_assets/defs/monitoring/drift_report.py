@@ -9,7 +9,7 @@ import numpy as np
 from bento.customer import CODES, EDUCATION_LEVELS, INCOME_CATEGORIES
 from churn_assets.defs.monitoring.drift import Columns, Limits, Values, compare, judge
 from churn_assets.defs.monitoring.sampling import Group, Sampler
-from churn_assets.defs.monitoring.windows import Window
+from churn_assets.defs.monitoring.windows import Window, window_at
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
     **{field: tuple(codes) for field, codes in CODES.items()},
@@ -110,7 +110,7 @@ def examine(
         )
     drifted = tuple(dict.fromkeys(c.column for group in groups for c in group.columns if c.drifted))
     return DriftReport(
-        id=f"data_report-{window.stem}",
+        id=f"data_report-{stem_of(window)}",
         window=(window.start.isoformat(), window.end.isoformat()),
         reference=reference,
         rows=current.rows.total(),
@@ -119,6 +119,12 @@ def examine(
         drifted=drifted,
         groups=tuple(groups),
     )
+
+
+def stem_of(window: Window) -> str:
+    """Its start; with seconds when only a later part of the window was asked for."""
+    whole = window.start == window_at(window.start).start
+    return window.stem if whole else f"{window.stem}{window.start:-%S}"
 
 
 def describe(column: str, reference: Values, current: Values) -> str:

@@ -1,12 +1,15 @@
 """The list of reports: a static page, newest first, that says what each report found."""
 
 import html
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 MOST_LISTED = 1_000
+NEWEST = "newest.json"
+"""The newest report of each kind: window and alarm, for whoever wants no more than that."""
 
 STYLE = """<style>
 main{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem}
@@ -26,24 +29,41 @@ def badge(alarm: bool) -> str:
 
 
 def index(documents: Iterable[Mapping[str, Any]]) -> str:
-    """The page that lists reports (documents of the prediction store), newest window first."""
-    newest = sorted(documents, key=lambda d: (str(d.get("window")), str(d["_id"])), reverse=True)
-    rows = "".join(map(_row, newest[:MOST_LISTED]))
+    """The page that lists reports (documents of the prediction store), last to end first."""
+    ordered = sorted(documents, key=_recency, reverse=True)
+    rows = "".join(map(_row, ordered[:MOST_LISTED]))
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     return (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width'><title>Reports</title>"
-        f"{STYLE}<main><h1>Reports</h1><p>{len(newest):,} reports, newest first; as of {now}. "
+        f"{STYLE}<main><h1>Reports</h1><p>{len(ordered):,} reports, newest first; as of {now}. "
         "Times are UTC.</p><table><tr><th>window<th>report<th>predictions<th><th>finding</tr>"
         f"{rows}</table></main></html>\n"
     )
 
 
-def publish(folder: Path, added: Mapping[str, str], documents: Iterable[Mapping[str, Any]]) -> None:
-    """Write pages by name and the list of all reports into the folder of the report server."""
+def newest(documents: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Window and alarm of the newest report of each kind."""
+    return {
+        str(d["kind"]): {"window": d["window"], "alarm": bool(d.get("alarm"))}
+        for d in sorted(documents, key=_recency)
+        if "kind" in d and "window" in d
+    }
+
+
+def publish(
+    folder: Path, added: Mapping[str, str], documents: Collection[Mapping[str, Any]]
+) -> None:
+    """Write pages by name, the list of all reports and `NEWEST` into the report server's folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, page in (*added.items(), ("index.html", index(documents))):
-        _replace(folder / name, page)
+    files = {**added, "index.html": index(documents), NEWEST: json.dumps(newest(documents))}
+    for name, text in files.items():
+        _replace(folder / name, text)
+
+
+def _recency(document: Mapping[str, Any]) -> tuple[str, str, str]:
+    start, end = document.get("window", ("", ""))
+    return str(end), str(start), str(document["_id"])
 
 
 def _replace(path: Path, text: str) -> None:

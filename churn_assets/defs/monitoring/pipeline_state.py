@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from bento.champion import Champion, ChampionError, read_champion, read_live
 from bento.settings import Settings
-from bento.store import PredictionStore
+from churn_assets.defs.monitoring.pages import NEWEST
 
 NEWEST_RUNS = 200
 _QUERY = f"{{runsOrError(limit:{NEWEST_RUNS}){{... on Runs{{results{{jobName status endTime}}}}}}}}"
@@ -26,7 +26,7 @@ class PipelineState:
 
     champion: Champion | None = None
     reports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """The newest report of each kind."""
+    """Window and alarm of the newest report of each kind."""
     runs: list[Mapping[str, Any]] | None = None
     """Dagster's newest runs; None when it does not answer."""
 
@@ -37,11 +37,21 @@ class PipelineState:
         yield from _run_metrics(self.runs)
 
 
-def look(settings: Settings, store: PredictionStore) -> PipelineState:
-    """Read the champion's manifest, the kept reports and Dagster's runs; raises `StoreError`."""
-    reports = {str(document.get("kind", "")): document for document in store.reports()}
+def look(settings: Settings) -> PipelineState:
+    """Read the champion's manifest, the newest reports and Dagster's runs."""
     url = f"http://{settings.host}:{settings.dagster_port}/graphql"
-    return PipelineState(_champion(settings), reports, dagster_runs(url))
+    return PipelineState(_champion(settings), _reports(settings), dagster_runs(url))
+
+
+def _reports(settings: Settings) -> dict[str, dict[str, Any]]:
+    """What `pages.publish` has noted: a file of one line a kind, however many reports there are."""
+    try:
+        found: dict[str, dict[str, Any]] = json.loads(
+            (settings.churn_home / "reports" / NEWEST).read_bytes()
+        )
+        return found
+    except (OSError, ValueError):
+        return {}
 
 
 def _champion(settings: Settings) -> Champion | None:
@@ -93,9 +103,8 @@ def _report_metrics(reports: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric
         "churn_report_alarm", "1 when the newest report is an alarm.", labels=["kind"]
     )
     for kind, report in reports.items():
-        if "window" in report:
-            ended.add_metric([kind], datetime.fromisoformat(report["window"][1]).timestamp())
-            alarm.add_metric([kind], float(bool(report.get("alarm"))))
+        ended.add_metric([kind], datetime.fromisoformat(report["window"][1]).timestamp())
+        alarm.add_metric([kind], float(report["alarm"]))
     yield from (ended, alarm)
 
 

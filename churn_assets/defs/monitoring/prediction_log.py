@@ -105,8 +105,9 @@ def export_window(
 ) -> dict[str, Any]:
     """Write one window's rows to S3, a page at a time, in place of an older export.
 
-    Returns key, sha256, rows, window, complete (it had ended when the reading began) and
-    counts by model, tier and source. Rows that arrive later are in the next export.
+    Returns key, sha256, rows, window, until (its end, or when the reading began if that was
+    earlier), complete (it had ended by then) and counts by model, tier and source. Rows that
+    arrive later are in the next export.
     Raises `ForgottenError` when the store has deleted what was exported.
     """
     rows, kept = store.count(*window.ids), exported_rows(s3, bucket, window) or 0
@@ -115,7 +116,7 @@ def export_window(
             f"window {window.key}: the store holds {rows:,} of {kept:,} exported predictions, so"
             f" {key_of(window)} stays as it is; its reports can be made again without it"
         )
-    complete = datetime.now(UTC) >= window.end
+    until = min(datetime.now(UTC), window.end)
     with _temporary() as path:
         summary = write_parquet(path, pages(store, window))
         with path.open("rb") as file:
@@ -126,7 +127,8 @@ def export_window(
         "key": key_of(window),
         "sha256": digest,
         "window": window.isoformat,
-        "complete": complete,
+        "until": until.isoformat(),
+        "complete": until == window.end,
         **summary.as_json(),
     }
 

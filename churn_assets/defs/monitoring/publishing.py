@@ -1,6 +1,6 @@
 """Reports where people look for them: on the report server and in the object store."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bento.settings import get_settings
@@ -13,7 +13,7 @@ REPORTS_PREFIX = "reports/"
 
 
 def publish(
-    s3: "S3Client", added: Mapping[str, str], documents: Iterable[Mapping[str, Any]]
+    s3: "S3Client", added: Mapping[str, str], documents: Collection[Mapping[str, Any]]
 ) -> None:
     """Keep pages by name, and the list of all reports (documents of the prediction store)."""
     settings = get_settings()

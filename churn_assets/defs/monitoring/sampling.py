@@ -22,7 +22,8 @@ BATCH_ROWS = 20_000
 
 _TAIL = 24
 """Where the random end of an id begins."""
-_NEEDED = ("prediction_id", "model_run_id", "tier", "prediction", *FEATURES)
+NEEDED = ("prediction_id", "model_run_id", "tier", "prediction", *FEATURES)
+"""The columns of the prediction log that a report reads."""
 
 
 class Group(NamedTuple):
@@ -43,7 +44,7 @@ class Sampler:
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Consider some more rows, of the columns of the prediction log."""
-        table = pa.Table.from_batches([batch]).select(_NEEDED)
+        table = pa.Table.from_batches([batch]).select(NEEDED)
         table = table.append_column("tail", pc.utf8_slice_codeunits(table["prediction_id"], _TAIL))
         counts = table.group_by(["model_run_id", "tier"]).aggregate([([], "count_all")])
         for row in counts.to_pylist():
