@@ -6,8 +6,9 @@ BentoML service with default settings, and the predecessor's way (Flask, DictVec
 DMatrix, one synchronous insert into a MongoDB wire server). Each has one worker process.
 CPU time is that of all processes of the server, and of none of the load generator.
 The servers take turns, several rounds, and the best of each counts: what else the
-machine does can only make a figure worse. At half of our maximum rate the floor is
-measured too, because its p99 is what the machine and the load generator add.
+machine does can only make a figure worse. Half of the maximum rate is half of what
+was reached just before; the floor is measured at it too, because its p99 is what the
+machine and the load generator add.
 The keys without a number of connections are those of 16 connections.
 """
 
@@ -112,10 +113,10 @@ def main() -> None:
                 for server in found:
                     run = load(found[server], bodies, connections, options.seconds)
                     keep_best(figures, named(f"{server}_{connections}", run))
-        rate = figures[f"rps_ours_{MAIN}"] / 2
         for _ in range(options.rounds):
+            most = load(found["ours"], bodies, MAIN, options.seconds).measured.rps
             for server in ("ours", "floor"):
-                run = load(found[server], bodies, MAIN, options.seconds, rate)
+                run = load(found[server], bodies, MAIN, options.seconds, most / 2)
                 keep_best(figures, named(f"{server}_half", run))
     for name in ("cpu_us_ours", "cpu_us_floor", *(f"rps_{server}" for server in found)):
         figures[name] = figures[f"{name}_{MAIN}"]

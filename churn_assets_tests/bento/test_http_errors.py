@@ -2,8 +2,9 @@
 
 import json
 import socket
-import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from bento.openapi import EXAMPLE
+from churn_assets_tests.bento.test_http_contract import metric
 from churn_assets_tests.serving import Server, churn_service, live_champion
 
 
@@ -89,7 +91,8 @@ def test_413_by_length_without_reading(service: Server) -> None:
         assert raw.recv(12) == b"HTTP/1.1 413"
 
 
-def test_413_by_counting_chunks(service: Server) -> None:
+def test_413_by_counting_chunks(service: Server, client: httpx.Client) -> None:
+    client.post("/predict?explain=true", json=EXAMPLE)  # what loads late is loaded now
     before = service.memory()
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
     with socket.create_connection(("127.0.0.1", service.port), timeout=10) as raw:
@@ -123,68 +126,89 @@ def test_client_that_leaves_harms_nobody(service: Server, client: httpx.Client) 
     assert client.post("/predict", json=EXAMPLE).status_code == 200
 
 
-def test_429_beyond_the_limit_and_408_for_slow_bodies(tmp_path: Path) -> None:
-    live_champion(tmp_path)
-    with churn_service(tmp_path, HTTP_MAX_REQUESTS="2", HTTP_BODY_TIMEOUT="1.5") as server:
-        slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(2)]
-        for raw in slow:
-            raw.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n")
-            raw.sendall(b"Content-Type: application/json\r\n\r\n{")
-        time.sleep(0.3)
-        answer = httpx.post(f"{server.url}/predict", json=EXAMPLE)
-        assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
-        assert httpx.get(f"{server.url}/livez").status_code == 200
-        for raw in slow:
-            raw.settimeout(10)
-            assert raw.recv(12) == b"HTTP/1.1 408"
-            raw.close()
-        assert httpx.post(f"{server.url}/predict", json=EXAMPLE).status_code == 200
+@pytest.fixture(scope="module")
+def small(
+    shield: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx.Client]:
+    """A client of a service with small limits, and of an outbox that is always full."""
+    home = tmp_path_factory.mktemp("small")
+    live_champion(home)
+    limits = {"HTTP_MAX_REQUESTS": "2", "HTTP_BODY_TIMEOUT": "1.5", "OUTBOX_MAX_BYTES": "1"}
+    with churn_service(home, **limits) as server, httpx.Client(base_url=server.url) as client:
+        yield client
+
+
+def test_429_beyond_the_limit_and_408_for_slow_bodies(small: httpx.Client) -> None:
+    address = ("127.0.0.1", small.base_url.port)
+    slow = [socket.create_connection(address, timeout=10) for _ in range(2)]
+    for raw in slow:
+        raw.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n")
+        raw.sendall(b"Content-Type: application/json\r\n\r\n{")
+    time.sleep(0.3)
+    answer = small.post("/predict", json=EXAMPLE)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+    assert small.get("/livez").status_code == 200
+    for raw in slow:
+        assert raw.recv(12) == b"HTTP/1.1 408"
+        raw.close()
+    assert small.post("/predict", json=EXAMPLE).status_code == 200
+
+
+def test_full_outbox_answers_and_says_so(small: httpx.Client) -> None:
+    unlogged = "churn_predictions_unlogged_total "
+    before = metric(small.get("/metrics").text, unlogged)
+    assert small.post("/predict", json=EXAMPLE).status_code == 200
+    assert small.post("/predict", json=[EXAMPLE] * 3).status_code == 200
+    ready = small.get("/readyz")
+    assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+    assert ready.json()["outbox"]["full"]
+    assert "of 1 bytes" in ready.json()["outbox"]["error"]
+    text = small.get("/metrics").text
+    assert metric(text, unlogged) - before == 4
+    assert metric(text, "churn_outbox_full ") == 1
 
 
 def test_503_without_a_model_until_there_is_one(tmp_path: Path) -> None:
-    with churn_service(tmp_path) as server:
-        assert httpx.get(f"{server.url}/livez").status_code == 200
-        ready = httpx.get(f"{server.url}/readyz")
+    with churn_service(tmp_path) as server, httpx.Client(base_url=server.url) as client:
+        assert client.get("/livez").status_code == 200
+        ready = client.get("/readyz")
         assert (ready.status_code, ready.json()["status"]) == (503, "no model")
         assert "live.json is missing" in ready.json()["champion_error"]
-        answer = httpx.post(f"{server.url}/predict", json=EXAMPLE)
+        answer = client.post("/predict", json=EXAMPLE)
         assert (answer.status_code, answer.json()["error"]) == (503, "no model is live yet")
         live_champion(tmp_path)
         deadline = time.monotonic() + 20
-        while httpx.get(f"{server.url}/readyz").status_code != 200:
+        while client.get("/readyz").status_code != 200:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        assert httpx.post(f"{server.url}/predict", json=EXAMPLE).status_code == 200
+        assert client.post("/predict", json=EXAMPLE).status_code == 200
 
 
 def test_api_keys_and_several_workers(tmp_path: Path) -> None:
     live_champion(tmp_path)
-    with churn_service(tmp_path, CHURN_API_KEYS="old-key, new-key", HTTP_WORKERS="2") as server:
+    keys = {"CHURN_API_KEYS": "old-key, new-key"}
+    with (
+        churn_service(tmp_path, HTTP_WORKERS="2", **keys) as server,
+        httpx.Client(base_url=server.url) as client,
+    ):
         for path in ("/livez", "/readyz"):
-            assert httpx.get(server.url + path).status_code == 200
+            assert client.get(path).status_code == 200
         for path in ("/metrics", "/docs", "/docs.json", "/schema.json", "/nope"):
-            assert httpx.get(server.url + path).status_code == 401
+            assert client.get(path).status_code == 401
         for key, status in (("old-key", 200), ("new-key", 200), ("old", 401), ("no", 401)):
             headers = {"Authorization": f"Bearer {key}"}
-            answer = httpx.post(f"{server.url}/predict", json=EXAMPLE, headers=headers)
+            answer = client.post("/predict", json=EXAMPLE, headers=headers)
             assert answer.status_code == status
         assert answer.headers["www-authenticate"] == "Bearer"
 
-        headers = {"Authorization": "Bearer new-key"}
-        threads = [
-            threading.Thread(
-                target=lambda: [
-                    httpx.post(f"{server.url}/predict", json=EXAMPLE, headers=headers)
-                    for _ in range(20)
-                ]
-            )
-            for _ in range(4)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        text = httpx.get(f"{server.url}/metrics", headers=headers).text
+        client.headers["Authorization"] = "Bearer new-key"
+
+        def ask(_: int) -> int:
+            return client.post("/predict", json=EXAMPLE).status_code
+
+        with ThreadPoolExecutor(8) as pool:  # as many connections, over both workers
+            assert set(pool.map(ask, range(80))) == {200}
+        text = client.get("/metrics").text
         assert 'churn_http_requests_total{path="/predict",status="200"} 82.0' in text
         assert "key" not in server.log.read_text()
 
