@@ -26,7 +26,7 @@ def test_the_demo_is_quiet_and_then_names_what_changed(
     (home / "dagster").mkdir()
     monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
     monkeypatch.setattr(loop, "QUIET_CUSTOMERS", 300)
-    monkeypatch.setattr(loop, "DRIFTED_CUSTOMERS", 2_000)
+    monkeypatch.setattr(loop, "DRIFTED_CUSTOMERS", 1_000)
     with churn_service(home) as service:
         monkeypatch.setenv("HTTP_PORT", str(service.port))
         get_settings.cache_clear()

@@ -112,7 +112,7 @@ def _group_table(group: GroupFinding) -> str:
     rows = "".join(map(_row, group.columns))
     return (
         f"{title}<p>Numbers and charts are of {sampled}.</p><table><tr><th>column<th>verdict"
-        f"<th>PSI<th>p-value<th>reference → window</tr>{rows}</table>"
+        f"<th class=n>PSI<th class=n>p-value<th>reference → window</tr>{rows}</table>"
     )
 
 

@@ -16,7 +16,8 @@ main{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;paddin
 main h1{font-size:1.5rem;line-height:1.3}main h2{font-size:1.1rem;margin-top:2rem}
 main table{border-collapse:collapse;width:100%}main th{text-align:left;border-bottom:2px solid #888}
 main td,main th{padding:.3rem .6rem;vertical-align:top}main td{border-bottom:1px solid #ddd}
-main td.n{text-align:right;font-variant-numeric:tabular-nums}main tr.alarm td{background:#fff1ef}
+main td.n,main th.n{text-align:right;font-variant-numeric:tabular-nums}
+main td.w{white-space:nowrap}main tr.alarm td{background:#fff1ef}
 main .badge{font-size:.8rem;padding:.15rem .6rem;border-radius:1rem;color:#fff;white-space:nowrap}
 main .badge.alarm{background:#b3261e}main .badge.quiet{background:#2e7d32}
 </style>"""
@@ -37,8 +38,8 @@ def index(documents: Iterable[Mapping[str, Any]]) -> str:
         "<!doctype html><html lang=en><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width'><title>Reports</title>"
         f"{STYLE}<main><h1>Reports</h1><p>{len(ordered):,} reports, newest first; as of {now}. "
-        "Times are UTC.</p><table><tr><th>window<th>report<th>predictions<th><th>finding</tr>"
-        f"{rows}</table></main></html>\n"
+        "Times are UTC.</p><table><tr><th>window<th>report<th class=n>predictions<th><th>finding"
+        f"</tr>{rows}</table></main></html>\n"
     )
 
 
@@ -79,7 +80,8 @@ def _row(document: Mapping[str, Any]) -> str:
     link = f"<a href='{html.escape(str(page))}'>{name}</a>" if page else name
     alarm = bool(document.get("alarm"))
     return (
-        f"<tr class={'alarm' if alarm else 'quiet'}><td>{start} to {end[11:]}<td>{link}"
+        f"<tr class={'alarm' if alarm else 'quiet'}>"
+        f"<td class=w>{start} to {end[11:]}<td class=w>{link}"
         f"<td class=n>{int(document.get('rows', 0)):,}<td>{badge(alarm) if page else ''}"
         f"<td>{html.escape(str(document.get('finding', '')))}</tr>"
     )

@@ -62,8 +62,9 @@ def _section(group: GroupQuality) -> str:
         return title
     rows = "".join(_row(group, name, words) for name, words in SHOWN.items())
     return (
-        f"{title}<table><tr><th>metric<th>measured<th>estimated<th>95 % interval<th></tr>{rows}"
-        f"</table><p><img alt='{html.escape(group.tier)} tier in pictures' style='max-width:100%' "
+        f"{title}<table><tr><th>metric<th class=n>measured<th class=n>estimated"
+        f"<th class=n>95 % interval<th></tr>{rows}</table>"
+        f"<p><img alt='{html.escape(group.tier)} tier in pictures' style='max-width:100%' "
         f"src='data:image/png;base64,{_png(figure(group))}'></p>"
     )
 
