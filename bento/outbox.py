@@ -240,8 +240,8 @@ class Outbox:
 
 
 def _joined(arrays: Sequence[bytes]) -> bytes:
-    """One JSON array of all that the arrays, none of them empty, hold."""
-    return b"[" + b",".join(array[1:-1] for array in arrays) + b"]"
+    """One JSON array of all that the arrays hold."""
+    return b"[" + b",".join(array[1:-1] for array in arrays if array != b"[]") + b"]"
 
 
 def _resolve(entries: list[_Entry], kept: bool) -> None:

@@ -79,6 +79,7 @@ def test_rows_reach_the_store_as_they_were(home: Path) -> None:
     rows = make_rows(300)
     with opened(home) as outbox:
         outbox.append(rows[:100])
+        outbox.append([])
         outbox.append(rows[:100])
         asyncio.run(_submit(outbox, [rows[100:200], rows[200:]]))
         assert outbox.flush(10)
