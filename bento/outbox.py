@@ -228,6 +228,7 @@ class Outbox:
         bodies = [batch.body for batch in batches]
         self._store = self._store or open_store(self._settings)
         self._store.write_json(_joined(bodies))
+        self._store_error = None
         rows = sum(batch.rows for batch in batches)
         return _Shipped(batches[-1].seq, rows, sum(map(len, bodies)))
 
