@@ -122,6 +122,7 @@ def test_a_part_of_a_window_is_kept_beside_the_whole(runner: ChurnRunner) -> Non
     report()
     part = report(since="2026-11-20T13:00:20+01:00")
     assert metadata(part)["dagster/row_count"] == 40
+    assert metadata(part)["predictions"] == "2026-11-20 12:00:20 to 2026-11-20 15:00:00"
     store = open_store(get_settings())
     found = {document["_id"]: document["rows"] for document in store.reports()}
     store.close()

@@ -212,6 +212,7 @@ def _metadata(report: DriftReport, page: str | None) -> dict[str, Any]:
     ]
     found: dict[str, Any] = {
         "dagster/row_count": report.rows,
+        "predictions": " to ".join(moment[:19].replace("T", " ") for moment in report.window),
         "alarm": report.alarm,
         "finding": report.finding,
         "drifted_columns": len(report.drifted),
