@@ -30,7 +30,8 @@ SHIP_ROWS = 2_000
 
 MAX_BACKOFF_S = 30.0
 ADOPT_EVERY_S = 5.0
-CHECKPOINT_BYTES = 8 * 2**20
+CHECKPOINT_BYTES = 4 * 2**20
+"""Checkpoints come often, so that each is too short to be felt by a request."""
 
 log = logging.getLogger(__name__)
 
