@@ -24,7 +24,7 @@ def pointer() -> Path:
 
 def tag(pointer: Path) -> str | None:
     now = read_live(pointer)
-    return now and now.tag
+    return now.tag if now else None
 
 
 def test_what_a_person_took_off_is_held_until_the_registry_names_another(pointer: Path) -> None:
