@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bento.customer import Problem
+from bento.decoding import Problem
 
 JSON = b"application/json"
 

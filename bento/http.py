@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from bento import errors, metrics, openapi
-from bento.customer import CustomerError, Problem, decode
+from bento.decoding import CustomerError, Problem, decode
 from bento.predictor import Predictor
 from bento.settings import Settings
 

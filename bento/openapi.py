@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from bento.answer import Answer
-from bento.customer import MAX_CUSTOMERS, Customer
+from bento.customer import Customer
+from bento.decoding import MAX_CUSTOMERS
 from bento.errors import Refusal
 
 EXAMPLE: dict[str, Any] = {

@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import bentoml
 import msgspec
 
-from bento.customer import convert
+from bento.decoding import convert
 from bento.http import App, ChurnApp
 from bento.predictor import Predictor
 from bento.settings import get_settings

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from bento.customer import decode
+from bento.decoding import decode
 from bento.runner import ChurnRunner
 
 

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from bento.customer import CustomerError
+from bento.decoding import CustomerError
 from bento.outbox import Outbox
 from bento.runner import ChampionFollower, ChurnRunner
 from bento.settings import Settings

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import msgspec
 
 from bento.answer import Answer
-from bento.customer import Customer, CustomerError, Problem, decode
+from bento.customer import Customer
+from bento.decoding import CustomerError, Problem, decode
 from bento.ids import stream_id
 from bento.runner import ChurnRunner
 from bento.store import PredictionRow, prediction_row

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from bento.customer import Customer, convert
+from bento.customer import Customer
+from bento.decoding import convert
 from bento.openapi import EXAMPLE, FULL_EXAMPLE
 from bento.runner import ChurnRunner
 from churn_assets_tests.champions import random_customers

@@ -6,7 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from bento.customer import Customer, CustomerError
+from bento.customer import Customer
+from bento.decoding import CustomerError
 from bento.ids import created_at, milliseconds, stream_id
 from bento.runner import ChurnRunner
 from churn_assets_tests.champions import random_customers

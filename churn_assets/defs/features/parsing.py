@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from bento.customer import CODES, EDUCATION_LEVELS, INCOME_CATEGORIES, Customer, allowed
+from bento.customer import CODES, EDUCATION_LEVELS, INCOME_CATEGORIES, Customer
+from bento.decoding import allowed
 
 LABEL = "attrition_flag"
 LABELS = {"existing customer": 0, "attrited customer": 1}
