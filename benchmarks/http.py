@@ -27,7 +27,8 @@ from benchmarks.report import Figure, arguments, table, write
 from bento.champion import XGBOOST_FILE
 from bento.customer import CORE_FIELDS
 from churn_assets_tests.champions import random_customers
-from churn_assets_tests.serving import Server, churn_service, free_port, live_champion, mongo_server
+from churn_assets_tests.conftest import free_port
+from churn_assets_tests.serving import Server, churn_service, live_champion, mongo_server
 
 ROOT = Path(__file__).resolve().parent.parent
 CONNECTIONS = (1, 16, 64)

@@ -30,13 +30,8 @@ from bento.runner import ChurnRunner
 from bento.settings import Settings
 from bento.store import FIRST_ID, LAST_ID, open_store
 from churn_assets_tests.champions import point, random_customers
-from churn_assets_tests.serving import (
-    Server,
-    churn_service,
-    free_port,
-    live_champion,
-    mongo_server,
-)
+from churn_assets_tests.conftest import free_port
+from churn_assets_tests.serving import Server, churn_service, live_champion, mongo_server
 
 CUSTOMERS = random_customers(500)
 REQUESTS = [post(msgspec.json.encode(customer)) for customer in CUSTOMERS]

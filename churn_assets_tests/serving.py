@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from churn_assets_tests.champions import make_champion, point
+from churn_assets_tests.conftest import free_port
 
 TARGET = "bento.service:ChurnService"
 
@@ -138,11 +139,3 @@ def mongo_server(folder: Path, port: int) -> Server:
     command = [program, "--port", str(port), "--data-dir", str(folder / "data")]
     command += ["--log-file", str(folder / "nx.log"), "--pid-file", str(folder / "nx.pid")]
     return Server(command, port, folder / "out.log", None)
-
-
-def free_port() -> int:
-    """A TCP port that nothing listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -15,7 +15,8 @@ from bento.outbox import Outbox
 from bento.settings import Settings
 from bento.store import FIRST_ID, LAST_ID, PredictionRow, open_store
 from churn_assets_tests.champions import random_customers
-from churn_assets_tests.serving import Server, free_port
+from churn_assets_tests.conftest import free_port
+from churn_assets_tests.serving import Server
 from stream_worker.shards import Cursor, Record, family_tree
 
 if TYPE_CHECKING:

@@ -3,8 +3,7 @@
 #
 #   requirements.lock                   everything, for development and the embedded platform
 #   deploy/serving.lock                 what bento/ and stream_worker/ import, same versions
-#   deploy/embedded/requirements.lock   the AWS emulator, which pins an older botocore; for the
-#                                       tests also a server of MongoDB's wire protocol
+#   deploy/embedded/requirements.lock   the AWS emulator, which pins an older botocore
 #   deploy/bootstrap.lock               uv, which installs the others
 #
 # xgboost asks for nvidia-nccl-cu12 (469 MB) that a CPU never uses; the override below
@@ -24,4 +23,4 @@ compile() {
 compile pyproject.toml --extra dev --output-file requirements.lock
 compile pyproject.toml --constraint requirements.lock --output-file deploy/serving.lock
 echo "uv" | compile - --constraint requirements.lock --output-file deploy/bootstrap.lock
-printf '%s\n' "ministack>=1.5,<1.6" "nx-27017>=0.8,<0.9" | compile - --output-file deploy/embedded/requirements.lock
+echo "ministack>=1.5,<1.6" | compile - --output-file deploy/embedded/requirements.lock

@@ -1,9 +1,6 @@
 """One suite for every store: SQLite, a MongoDB wire server, a real MongoDB if there is one."""
 
 import os
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -28,39 +25,18 @@ from bento.store import (
     prediction_row,
 )
 from churn_assets_tests.bento.rows import CHAMPION, make_rows
-from churn_assets_tests.conftest import ROOT, free_port
+from churn_assets_tests.conftest import free_port
 from churn_assets_tests.customers import random_customers
+from churn_assets_tests.serving import mongo_server
 
 MONGODB = os.environ.get("CHURN_TEST_MONGODB_URI")
-WIRE_SERVER = ROOT / ".venv-emulator" / "bin" / "nx-27017"
 
 
 @pytest.fixture(scope="module")
 def wire_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if not WIRE_SERVER.exists():
-        pytest.fail("the MongoDB wire server is not installed: run `make install`")
-    port, folder = free_port(), tmp_path_factory.mktemp("mongo")
-    command = [
-        str(WIRE_SERVER),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--data-dir",
-        str(folder),
-    ]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        for _ in range(300):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        yield f"mongodb://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
+    server = mongo_server(tmp_path_factory.mktemp("mongo"), free_port())
+    with server:
+        yield f"mongodb://127.0.0.1:{server.port}"
 
 
 @pytest.fixture(params=["sqlite", "wire", "mongodb"])

@@ -30,8 +30,9 @@ from churn_assets.defs.monitoring.drift_assets import drift_report
 from churn_assets.defs.monitoring.log_assets import prediction_log
 from churn_assets.defs.resources.predictions import PredictionStoreResource
 from churn_assets_tests.champions import random_customers
+from churn_assets_tests.conftest import free_port
 from churn_assets_tests.monitoring.samples import answered, cleaned
-from churn_assets_tests.serving import Server, churn_service, free_port, live_champion
+from churn_assets_tests.serving import Server, churn_service, live_champion
 from churn_assets_tests.streaming import create_streams, numbered_customers, send, stream_worker
 from deploy.embedded.monitoring import prometheus_config
 

@@ -7,7 +7,8 @@ import pytest
 
 from bento.settings import get_settings
 from churn_assets.defs.monitoring import pages
-from churn_assets_tests.serving import Server, free_port
+from churn_assets_tests.conftest import free_port
+from churn_assets_tests.serving import Server
 from deploy.embedded.monitoring import nginx
 
 ROOT = Path(__file__).resolve().parents[2]
