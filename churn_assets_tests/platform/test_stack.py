@@ -12,9 +12,10 @@ import boto3
 import psutil
 import pytest
 
+from bento.settings import Settings
 from churn_assets_tests.conftest import ROOT, free_port
 
-PORTS = ("EMULATOR_PORT", "MLFLOW_PORT", "DAGSTER_PORT", "HTTP_PORT")
+PORTS = sorted(name.upper() for name in Settings.model_fields if name.endswith("_port"))
 
 
 @pytest.fixture

@@ -166,7 +166,7 @@ def status() -> None:
     for program in supervisor.programs():
         server = by_name.get(program.name)
         state = program.state.lower()
-        if server and program.state == "RUNNING":
+        if server and program.state in ("STARTING", "RUNNING"):
             state = "ready" if server.is_ready() else "starting"
         table.add_row(
             program.name,
