@@ -35,7 +35,7 @@ def mlflow_run(context: dg.InitResourceContext) -> "Iterator[MlFlow]":
 
     tracking: Any = None
     try:
-        with _one_step_at_a_time(str(context.run_id)):
+        with _one_step_at_a_time(_run_id(context)):
             tracking = MlFlow(_WithConfig(context))  # type: ignore[no-untyped-call]
         yield tracking
     finally:
@@ -52,22 +52,27 @@ class _WithConfig:
     def __init__(self, context: dg.InitResourceContext) -> None:
         settings = get_settings()
         self.log = context.log
-        self.dagster_run = context.dagster_run
-        self.run_id = context.run_id
+        self.dagster_run = context.run
+        self.run_id = _run_id(context)
         self.resource_config = {
             "experiment_name": settings.mlflow_experiment,
             "mlflow_tracking_uri": settings.mlflow_tracking_uri,
         }
 
 
+def _run_id(context: dg.InitResourceContext) -> str:
+    if context.run is None:
+        raise dg.DagsterInvariantViolationError("the mlflow resource needs a Dagster run")
+    return context.run.run_id
+
+
 def run_failed(context: dg.InitResourceContext) -> bool:
     """Whether any step of this Dagster run has failed so far."""
-    instance, run_id = context.instance, context.run_id
-    if instance is None or run_id is None:
+    if context.instance is None:
         return False
     return bool(
-        instance.get_records_for_run(
-            run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1
+        context.instance.get_records_for_run(
+            _run_id(context), of_type=dg.DagsterEventType.STEP_FAILURE, limit=1
         ).records
     )
 
