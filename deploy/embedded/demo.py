@@ -180,11 +180,12 @@ def _sum_up(settings: Settings, run_url: str, seconds: float, megabytes: float) 
         table.add_row(metric, *("-" if value is None else f"{value:.4f}" for value in values))
     console.print(table)
 
+    synthetic_data = run.data.tags.get("synthetic") == "true"
     mlflow_url = settings.mlflow_tracking_uri.rstrip("/")
     facts = {
         "champion": f"version {champion}",
         "model run id": newest.run_id,
-        "data": "SYNTHETIC customers" if settings.churn_raw_data is None else "your customers",
+        "data": "SYNTHETIC customers" if synthetic_data else "your customers",
         "Dagster run": run_url,
         "MLflow run": f"{mlflow_url}/#/experiments/{run.info.experiment_id}/runs/{newest.run_id}",
         "registered model": f"{mlflow_url}/#/models/{name}/versions/{newest.version}",
