@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -46,19 +46,23 @@ class Mailbox:
         self.repeated = 0
         self._client = client
         self._answered: set[str] = set()
+        self._closed = Event()
         for shard in client.list_shards(StreamName=stream)["Shards"]:
             iterator = client.get_shard_iterator(
                 StreamName=stream, ShardId=shard["ShardId"], ShardIteratorType="LATEST"
             )["ShardIterator"]
             Thread(target=self._read, args=(iterator,), daemon=True).start()
 
+    def close(self) -> None:
+        """Read no more: the stream may be gone soon."""
+        self._closed.set()
+
     def _read(self, iterator: str | None) -> None:
-        while iterator:
+        while iterator and not self._closed.wait(TICK_S):
             page = self._client.get_records(ShardIterator=iterator)
             for record in page["Records"]:
                 self._match(msgspec.json.decode(record["Data"], type=Reply))
             iterator = page.get("NextShardIterator")
-            time.sleep(TICK_S)
 
     def _match(self, reply: Reply) -> None:
         if (started := self.sent.pop(str(reply.customer_id), None)) is not None:
@@ -106,6 +110,7 @@ def send(customers: Iterator[Customer], every_s: float, count: int = 0) -> int:
         while mailbox.sent and time.monotonic() < deadline:
             _watch(mailbox, line, until=0, at_least_s=TICK_S)
         line.update(str(mailbox))
+    mailbox.close()
     return len(mailbox.waits)
 
 
