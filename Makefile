@@ -115,6 +115,11 @@ $(UV): deploy/bootstrap.lock
 	@$(with_index) $(UV) pip sync --quiet --python .venv-emulator/bin/python --require-hashes --compile-bytecode $<
 	@touch $@
 
+.venv-check/.installed: deploy/check/requirements.lock $(UV)
+	@$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-check
+	@$(with_index) $(UV) pip sync --quiet --python .venv-check/bin/python --require-hashes $<
+	@touch $@
+
 .PHONY: install-kinesalite
 install-kinesalite: ## Install the Kinesis emulator that reshards, for tests (needs node)
 	@npm install --prefix .kinesalite --no-save --no-audit --no-fund --loglevel error kinesalite@3.3.3

@@ -1,0 +1,1 @@
+"""Checks of everything under deploy/ by real tools: `make check-deploy`."""
