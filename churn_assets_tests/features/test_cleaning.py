@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from bento.customer import CODES, FEATURES, encode
-from churn_assets.defs.features.cleaning import ColumnError, clean, to_customers
+from churn_assets.defs.features.cleaning import clean, to_customers
+from churn_assets.defs.features.rows import ColumnError
 from churn_assets.synthetic import customers
 
 EDUCATION = ["uneducated", "high school", "graduate", "college", "post-graduate", "doctorate"]

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bento.customer import CODES, EDUCATION_LEVELS, INCOME_CATEGORIES
-from churn_assets.defs.features.cleaning import ID, TARGET
+from churn_assets.defs.features.cleaning import TARGET
+from churn_assets.defs.features.rows import ID
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

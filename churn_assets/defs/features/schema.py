@@ -6,7 +6,8 @@ import msgspec
 import pandas as pd
 
 from bento.customer import CODES, FEATURES, Customer
-from churn_assets.defs.features.cleaning import DTYPES, ID, TARGET
+from churn_assets.defs.features.cleaning import DTYPES, TARGET
+from churn_assets.defs.features.rows import ID
 
 if TYPE_CHECKING:
     import pandera.pandas as pa

@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bento.customer import CORE_FIELDS, FEATURES, encode
-from churn_assets.defs.features.cleaning import ID, TARGET, to_customers
+from churn_assets.defs.features.cleaning import TARGET, to_customers
+from churn_assets.defs.features.rows import ID
 
 TEST_SHARE = 0.2
 CHUNK = 50_000
