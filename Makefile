@@ -144,3 +144,11 @@ types: ## Check the types (mypy --strict)
 
 .PHONY: check
 check: lint types test ## lint, types and test
+
+.PHONY: check-deploy
+check-deploy: install .venv-check/.installed ## Check all of deploy/ by real tools; engine=no: without containers, only="yaml shell": those
+	@$(BIN)/python -m deploy.check $(if $(filter no,$(engine)),--no-engine) $(if $(only),--only $(only))
+
+.PHONY: check-deploy-faults
+check-deploy-faults: install .venv-check/.installed ## Show that every check finds the faults it is for; engine=no, only="yaml shell"
+	@$(BIN)/python -m deploy.check --faults $(if $(filter no,$(engine)),--no-engine) $(if $(only),--only $(only))

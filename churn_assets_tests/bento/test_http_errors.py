@@ -186,7 +186,7 @@ def test_503_without_a_model_until_there_is_one(tmp_path: Path) -> None:
 
 def test_api_keys_and_several_workers(tmp_path: Path) -> None:
     live_champion(tmp_path)
-    keys = {"CHURN_API_KEYS": "old-key, new-key"}
+    keys = {"CHURN_API_KEYS": "old-key, new-key"}  # pragma: allowlist secret
     with (
         churn_service(tmp_path, HTTP_WORKERS="2", **keys) as server,
         httpx.Client(base_url=server.url) as client,
@@ -214,7 +214,7 @@ def test_api_keys_and_several_workers(tmp_path: Path) -> None:
 
 
 def test_log_holds_no_values_and_no_trace(service: Server, client: httpx.Client) -> None:
-    secret = "ZX-981-unlikely"
+    secret = "ZX-981-unlikely"  # pragma: allowlist secret
     for body in (
         EXAMPLE | {"gender": secret},
         EXAMPLE | {secret: 1},

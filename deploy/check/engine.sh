@@ -48,6 +48,7 @@ install_plugins() {
         DOCKER_CONFIG=$home/cli docker buildx version >/dev/null 2>&1; then
         return 0
     fi
+    # shellcheck disable=SC2016 # apt fills in its own $(REPO_URI)
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' | head -1)
     scratch=$(mktemp -d)
     say "unpacking Compose and buildx of the next Debian release"

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,10 @@ class SkipError(Exception):
 
 
 class Fault(NamedTuple):
-    """A mistake to plant: `old` becomes `new` in the file `path` of a copy of the tree."""
+    """A mistake to plant in a copy of the tree: in the file `path`, `old` becomes `new`.
+
+    With an empty `old`, `new` goes to the end of the file, which is made where there is none.
+    """
 
     path: str
     old: str
@@ -72,8 +76,20 @@ def run(
         raise CheckError(f"{command[0]}: no end after {timeout:.0f} s") from error
     output = (done.stdout + done.stderr).strip()
     if done.returncode:
-        raise CheckError(f"{' '.join(map(str, command))}: exit {done.returncode}\n{output}")
+        shown = textwrap.shorten(" ".join(map(str, command)), 160, placeholder=" ...")
+        raise CheckError(f"{shown}: exit {done.returncode}\n{output}")
     return output
+
+
+def tracked(root: Path) -> list[Path]:
+    """The files that git knows or would add, sorted; in a copy without git, all files."""
+    if (root / ".git").exists():
+        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        names = run(command, root).split("\0")
+        paths = {root / name for name in names if name}
+    else:
+        paths = set(root.rglob("*"))
+    return sorted(path for path in paths if path.is_file())
 
 
 def files(root: Path, *patterns: str) -> list[Path]:
