@@ -1,0 +1,1 @@
+"""From a merged commit to a verified deployment."""
