@@ -16,6 +16,7 @@ from pathlib import Path
 import yaml
 
 from bento.settings import Settings, get_settings
+from churn_assets.contents import provide_list
 
 DEPLOY = Path(__file__).resolve().parents[1]
 SBIN = "/usr/sbin:/usr/local/sbin"
@@ -96,15 +97,6 @@ def serve(settings: Settings) -> None:
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
     with ThreadingHTTPServer((settings.host, settings.reports_port), handler) as server:
         server.serve_forever()
-
-
-def provide_list(settings: Settings) -> None:
-    """A list of no reports, until the first one is made."""
-    from churn_assets.defs.monitoring import pages
-
-    folder = settings.churn_home.absolute() / "reports"
-    if not (folder / "index.html").exists():
-        pages.publish(folder, {}, [])
 
 
 def main() -> None:

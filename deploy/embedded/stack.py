@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bento.settings import Settings, get_settings
-from deploy.embedded.contents import provide_bucket, provide_streams
+from churn_assets.contents import provide_bucket, provide_streams
 from deploy.embedded.servers import (
     EMULATOR,
     ROOT,

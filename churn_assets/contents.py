@@ -1,9 +1,14 @@
-"""What the emulated cloud must hold before the servers are of use: the bucket and the streams."""
+"""What the emulated cloud must hold before the servers are of use: bucket, streams, customers.
+
+`python -m churn_assets.contents` provides them, and an empty list of reports; what is there stays.
+"""
+
+import sys
 
 import boto3
 from botocore.exceptions import ClientError
 
-from bento.settings import Settings
+from bento.settings import Settings, get_settings
 
 
 def provide_bucket(settings: Settings) -> bool:
@@ -36,3 +41,34 @@ def provide_streams(settings: Settings) -> list[str]:
             StreamName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
         )
     return missing
+
+
+def provide_list(settings: Settings) -> None:
+    """A list of no reports, until the first one is made."""
+    from churn_assets.defs.monitoring import pages
+
+    folder = settings.churn_home.absolute() / "reports"
+    if not (folder / "index.html").exists():
+        pages.publish(folder, {}, [])
+
+
+def main() -> int:
+    """Provide everything; the exit status is 1 where CHURN_RAW_DATA names nothing of use."""
+    from churn_assets.defs.ingest.seeding import SourceError, seed_feature_store
+
+    settings = get_settings()
+    if provide_bucket(settings):
+        print(f"bucket: s3://{settings.churn_bucket} created")
+    if created := provide_streams(settings):
+        print(f"streams: {', '.join(created)} created")
+    try:
+        seed_feature_store(settings)
+    except SourceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    provide_list(settings)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
