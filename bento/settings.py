@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     mlflow_experiment: str = Field(
         "churn", description="MLflow experiment; its models register as best_model-<experiment>."
     )
+    mlflow_public_url: str | None = Field(
+        None, description="MLflow as browsers reach it, for links; unset: mlflow_tracking_uri."
+    )
     run_id: str | None = Field(
         None, description="MLflow run to serve; unset: the registry's champion."
     )
@@ -54,6 +57,16 @@ class Settings(BaseSettings):
     )
     champion_poll_seconds: float = Field(
         1.0, gt=0, description="Seconds between looks at the pointer to the live champion."
+    )
+
+    champion_uri: str | None = Field(
+        None,
+        pattern="^s3://[^/]+(/.*)?$",
+        description="Where champions are released to and followed from by hosts that share no"
+        " disk, as s3://capstone/champions; unset: the folder under churn_home alone.",
+    )
+    champion_mirror_seconds: float = Field(
+        5.0, gt=0, description="Seconds between looks at champion_uri."
     )
 
     mongodb_uri: SecretStr | None = Field(
@@ -134,6 +147,13 @@ class Settings(BaseSettings):
     training_workers: int | None = Field(
         None, ge=1, description="Fits that run side by side; unset: one a core. Changes no result."
     )
+    dask_scheduler: str | None = Field(
+        None, description="Dask cluster (tcp://...) for batch scoring and final fits; unset: none."
+    )
+    training_folder: str | None = Field(
+        None,
+        description="Folder or s3:// URI of customers too many for memory, for final fits on Dask.",
+    )
     git_commit: str | None = Field(
         None, description="Commit that models are tagged with where there is no git checkout."
     )
@@ -155,7 +175,16 @@ class Settings(BaseSettings):
     mlflow_port: int = Field(5051, description="Port of the embedded MLflow server.")
     dagster_port: int = Field(3000, description="Port of the embedded Dagster UI.")
     exporter_port: int = Field(8085, description="Port of the live drift and score /metrics.")
+    dagster_url: str | None = Field(
+        None, description="Dagster's webserver, which the exporter asks; unset: dagster_port here."
+    )
     reports_port: int = Field(8888, description="Port of the list of reports.")
+    reports_url: str | None = Field(
+        None, description="Reports as browsers reach them, for links; unset: reports_port here."
+    )
+    log_predictions: bool = Field(
+        False, description="One log line a prediction: its id and model, nothing of the customer."
+    )
     prometheus_port: int = Field(9091, description="Port of Prometheus, where it is installed.")
 
     @field_validator("report_time_window_minutes")
@@ -170,6 +199,16 @@ class Settings(BaseSettings):
     def registered_model(self) -> str:
         """Name in the MLflow registry."""
         return f"best_model-{self.mlflow_experiment}"
+
+    @property
+    def dagster_address(self) -> str:
+        """Where Dagster's webserver answers, without a slash at the end."""
+        return (self.dagster_url or f"http://127.0.0.1:{self.dagster_port}").rstrip("/")
+
+    @property
+    def reports_address(self) -> str:
+        """Where a person looks at reports, without a slash at the end."""
+        return (self.reports_url or f"http://127.0.0.1:{self.reports_port}").rstrip("/")
 
     @property
     def live_pointer(self) -> Path:
