@@ -6,19 +6,23 @@ judge; nothing is skipped here.
 """
 
 import csv
+import io
 import statistics
+from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.fs
 import pyarrow.parquet as pq
 
 FORMATS = {".csv": "csv", ".parquet": "parquet"}
 """Format of a customer file by its suffix."""
 
 _HEADER_WITHIN = 50
+_BLOCK = 1 << 20
 
 
 class FormatError(ValueError):
@@ -51,28 +55,52 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    titles, names, lines = _header(path)
+    return pd.concat(csv_frames(pa.fs.LocalFileSystem(), str(path)))
+
+
+def csv_frames(system: "pa.fs.FileSystem", path: str) -> Iterator[pd.DataFrame]:
+    """The records of a CSV file in frames of about a megabyte, each record at its number.
+
+    Raises `FormatError` and what pyarrow and the csv module raise.
+    """
+    with system.open_input_stream(path) as file:
+        titles, names, lines = _header(file, PurePosixPath(path).name)
     odd = dict(enumerate(titles, 1))
-    first = len(titles) + 1
+    row = len(titles) + 2
 
     def keep(record: pa.csv.InvalidRow) -> str:
         odd[record.number - lines + len(titles)] = record.text  # its number counts lines skipped
         return "skip"
 
-    table = pa.csv.read_csv(
-        path,
-        # InvalidRow.number is only known to a single thread
-        read_options=pa.csv.ReadOptions(skip_rows=lines, use_threads=False),
-        parse_options=pa.csv.ParseOptions(
-            invalid_row_handler=keep, newlines_in_values=True, ignore_empty_lines=False
-        ),
-        convert_options=pa.csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-        ),
-    )
-    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
-    last = first + len(frame) + sum(position > first for position in odd)
-    frame.index = pd.Index([i for i in range(first + 1, last + 1) if i not in odd], dtype="int64")
+    with system.open_input_stream(path) as file:
+        reader = pa.csv.open_csv(
+            file,
+            # InvalidRow.number is only known to a single thread
+            read_options=pa.csv.ReadOptions(skip_rows=lines, use_threads=False, block_size=_BLOCK),
+            parse_options=pa.csv.ParseOptions(
+                invalid_row_handler=keep, newlines_in_values=True, ignore_empty_lines=False
+            ),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            ),
+        )
+        empty = pa.Table.from_batches([], reader.schema).to_pandas(types_mapper=pd.ArrowDtype)
+        for batch in reader:
+            frame = pa.Table.from_batches([batch]).to_pandas(types_mapper=pd.ArrowDtype)
+            index = []
+            while len(index) < len(frame):
+                if row not in odd:
+                    index.append(row)
+                row += 1
+            frame.index = pd.Index(index, dtype="int64")
+            before = {number: odd.pop(number) for number in sorted(odd) if number < row}
+            yield _with_odd(frame, before)
+        if odd or row == len(titles) + 2:
+            yield _with_odd(empty, dict(sorted(odd.items())))
+
+
+def _with_odd(frame: pd.DataFrame, odd: dict[int, str]) -> pd.DataFrame:
+    """The frame with a row for each record of the wrong length, its text in the first column."""
     if not odd:
         return frame
     extra = frame.iloc[:0].reindex(pd.Index(odd), fill_value="")
@@ -80,16 +108,16 @@ def _read_csv(path: Path) -> pd.DataFrame:
     return pd.concat([frame, extra]).sort_index()
 
 
-def _header(path: Path) -> tuple[list[str], list[str], int]:
+def _header(file: "pa.NativeFile", name: str) -> tuple[list[str], list[str], int]:
     """Titles above the header, the header's names, and the lines before it.
 
     The header is the first record as wide as most are: a title is not.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
+    with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+        reader = csv.reader(text)
         records = [(record, reader.line_num) for record in islice(reader, _HEADER_WITHIN)]
     if not records:
-        raise FormatError(f"{path.name}: empty")
+        raise FormatError(f"{name}: empty")
     widths = [len(record) for record, _ in records]
     at = widths.index(statistics.mode(widths))
     titles = [",".join(record) for record, _ in records[:at]]
