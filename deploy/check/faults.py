@@ -80,10 +80,15 @@ def plant(fault: Fault, root: Path) -> None:
 
 @contextmanager
 def copy(root: Path) -> Iterator[Path]:
-    """A copy of what git knows of the tree, or would add; it goes in the end."""
+    """A copy of what git knows of the tree, or would add, with its environments linked.
+
+    It goes in the end.
+    """
     with tempfile.TemporaryDirectory(prefix="churn-check-") as folder:
         for path in tracked(root):
             target = Path(folder) / path.relative_to(root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, target)
+        for environment in root.glob(".venv*"):
+            (Path(folder) / environment.name).symlink_to(environment)
         yield Path(folder)
