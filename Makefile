@@ -23,7 +23,7 @@ with_index = UV_INDEX_STRATEGY=unsafe-best-match \
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  \033[36m%-20s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-z_-]+:.*## / {printf "  \033[36m%-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: install ## From nothing to a registered champion; ONCE=1 stops the platform at the end
@@ -91,6 +91,67 @@ simulate-stream: ## Stream a customer a minute and read the answers; RATE=100: s
 .PHONY: dead-letters
 dead-letters: ## List the streamed records that are no customer; REPLAY=1 scores those that are by now
 	@$(BIN)/python -m stream_worker dead-letters $(if $(REPLAY),--replay)
+
+##@ Docker: the platform in containers (docs/compose.md)
+
+# Without `local`, the stand-ins of a cloud stay away, and containers reach AWS itself.
+profiles ?= train,serve,monitor
+COMPOSE = $(if $(filter cloud,$(env)),EMULATOR_URL= CHURN_INTERNAL=false) \
+	COMPOSE_PROFILES=$(profiles)$(if $(filter local,$(env)),$(comma)local) \
+	docker compose --env-file .env.$(env) --env-file .env
+comma := ,
+IN_CONTAINERS = COMPOSE="env $(COMPOSE)" $(PYTHON) -m deploy.compose.platform
+
+.PHONY: compose-up
+compose-up: .env images ## Images, all servers, training, release: until the predecessor's curl is answered
+	@$(IN_CONTAINERS) up
+
+.PHONY: compose
+compose: .env ## Any command of Docker Compose: make compose do="logs -f http" (profiles=serve env=cloud)
+	@$(COMPOSE) $(do)
+
+.PHONY: setup-model-registry
+setup-model-registry: .env ## Start what trains: PostgreSQL, MLflow, Dagster, the AWS emulator
+	@$(MAKE) --no-print-directory compose profiles=train do="up --detach --wait"
+
+.PHONY: init_aws
+init_aws: .env ## Bucket, streams and customers in the AWS emulator; CHURN_RAW_DATA=FILE: those
+	@$(COMPOSE) run --rm $(if $(CHURN_RAW_DATA),--env CHURN_RAW_DATA=/data/$(notdir $(CHURN_RAW_DATA)) \
+		--volume $(abspath $(CHURN_RAW_DATA)):/data/$(notdir $(CHURN_RAW_DATA)):ro) init
+
+.PHONY: apply-model-train-flow
+apply-model-train-flow: .env ## Train, promote and release a model in the containers
+	@$(IN_CONTAINERS) train
+
+.PHONY: setup-model-serve
+setup-model-serve: .env ## Start what serves and watches: HTTP, worker, MongoDB, Prometheus, Grafana, reports
+	@$(MAKE) --no-print-directory compose profiles=serve,monitor do="up --detach --wait"
+
+.PHONY: apply-prediction-reporting
+apply-prediction-reporting: .env ## Report on the present window now; the schedule does on each that ends
+	@$(IN_CONTAINERS) report
+
+.PHONY: start-serve
+start-serve: .env ## Start the two model servers (with another RUN_ID of .env.local: anew)
+	@$(MAKE) --no-print-directory compose profiles=serve do="up --detach --wait http worker"
+
+.PHONY: stop-serve
+stop-serve: .env ## Stop the two model servers
+	@$(MAKE) --no-print-directory compose profiles=serve do="stop http worker"
+
+.PHONY: compose-down
+compose-down: .env ## Stop and remove the containers; the data stay
+	@$(COMPOSE) down --remove-orphans
+
+.PHONY: reset_all
+reset_all: .env ## Remove the containers and all their data
+	@$(COMPOSE) down --remove-orphans --volumes
+
+.PHONY: run_tests
+run_tests: test ## The predecessor's name for `make test`
+
+.env: deploy/compose/secrets.sh
+	@deploy/compose/secrets.sh
 
 ##@ Code
 

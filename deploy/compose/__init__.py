@@ -1,0 +1,1 @@
+"""The platform in containers: `docker-compose.yaml` and what its services are configured with."""
