@@ -40,6 +40,7 @@ class LivePointer(msgspec.Struct, frozen=True):
     """The file `settings.live_pointer`: which champion folder is live."""
 
     path: str
+    """Beside the pointer, or a whole path. Take `live_folder` to resolve it."""
     tag: str
     """Tag of the model in the BentoML model store."""
     model_run_id: str
@@ -70,6 +71,14 @@ def read_verified(path: Path, expected: str) -> bytes:
     return content
 
 
+def verify(folder: Path) -> Champion:
+    """The manifest of a whole and unaltered champion folder; raises `ChampionError`."""
+    champion = read_champion(folder)
+    read_verified(folder / XGBOOST_FILE, champion.sha256)
+    read_verified(folder / ONNX_FILE, champion.onnx_sha256)
+    return champion
+
+
 def packaged(home: Path) -> dict[Path, Champion]:
     """The champion folders under `home`, oldest first; unreadable ones are left out."""
     found = {}
@@ -91,12 +100,22 @@ def read_live(pointer: Path) -> LivePointer | None:
         raise ChampionError(f"{pointer}: {error}") from error
 
 
+def live_folder(pointer: Path, live: LivePointer) -> Path:
+    """The champion folder that a pointer means."""
+    return pointer.parent / live.path
+
+
 def make_live(pointer: Path, live: LivePointer) -> None:
     """Replace the pointer in one step: a reader sees the old one or the new one, whole."""
-    pointer.parent.mkdir(parents=True, exist_ok=True)
-    temporary = pointer.with_name(f"{pointer.name}.{os.getpid()}")
+    replace_file(pointer, msgspec.json.encode(live))
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file in one step that also survives a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
     with temporary.open("wb") as file:
-        file.write(msgspec.json.encode(live))
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(pointer)
+    temporary.replace(path)

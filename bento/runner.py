@@ -6,6 +6,7 @@ so the same customer gets the same float bits everywhere. It imports no BentoML.
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -22,12 +23,14 @@ from bento.champion import (
     Champion,
     ChampionError,
     LivePointer,
+    live_folder,
     packaged,
     read_champion,
     read_live,
     read_verified,
 )
 from bento.customer import FEATURES, Customer, encode, schema_hash
+from bento.depot import open_depot
 from bento.settings import Settings
 
 if TYPE_CHECKING:
@@ -133,7 +136,8 @@ class ChampionFollower:
 
     Take `.runner` once per request: then score, version and run id belong together. A
     pointer or folder that cannot be loaded leaves the old champion in place, and
-    `.error` says why. With `RUN_ID` set only that run is served, live or not.
+    `.error` says why. With `RUN_ID` set only that run is served, live or not. With
+    `CHAMPION_URI` set the folder and its pointer are kept as the depot's.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -143,6 +147,9 @@ class ChampionFollower:
         self.failures = 0
         self._settings = settings
         self._live: LivePointer | None = None
+        self._depot = open_depot(settings)
+        self._depot_error: str | None = None
+        self._fetch_at = 0.0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="champion", daemon=True)
 
@@ -159,21 +166,40 @@ class ChampionFollower:
 
     def refresh(self) -> None:
         """Look once, and load another champion when there is one."""
+        errors = [self._mirror()]
         try:
-            live = self._pinned() if self._settings.run_id else self._pointed()
-            if live != self._live:
-                runner = ChurnRunner(Path(live.path))
-                if runner.champion.model_run_id != live.model_run_id:
-                    raise ChampionError(f"{live.path}: not of run {live.model_run_id}")
-                self.swaps += self.runner is not None
-                self.runner, self._live = runner, live
-                log.info("champion %s of run %s is live", live.tag, live.model_run_id)
-            self.error = None
+            self._load()
         except ChampionError as error:
             self.failures += 1
-            if self.error != str(error):
-                log.error("champion not loaded: %s", error)
-            self.error = str(error)
+            errors.append(str(error))
+        message = "; ".join(filter(None, errors)) or None
+        if message and message != self.error:
+            log.error("champion not loaded: %s", message)
+        self.error = message
+
+    def _mirror(self) -> str | None:
+        """Bring the depot's champion to this disk, if it is time to look; what is wrong there."""
+        if self._depot and time.monotonic() >= self._fetch_at:
+            self._depot_error = None
+            try:
+                self._depot.fetch(self._settings.run_id)
+            except ChampionError as error:
+                self.failures += 1
+                self._depot_error = str(error)
+            self._fetch_at = time.monotonic() + self._settings.champion_mirror_seconds
+        return self._depot_error
+
+    def _load(self) -> None:
+        live = self._pinned() if self._settings.run_id else self._pointed()
+        if live == self._live:
+            return
+        folder = live_folder(self._settings.live_pointer, live)
+        runner = ChurnRunner(folder)
+        if runner.champion.model_run_id != live.model_run_id:
+            raise ChampionError(f"{folder}: not of run {live.model_run_id}")
+        self.swaps += self.runner is not None
+        self.runner, self._live = runner, live
+        log.info("champion %s of run %s is live", live.tag, live.model_run_id)
 
     def _follow(self) -> None:
         while not self._stopped.wait(self._settings.champion_poll_seconds):
@@ -203,4 +229,4 @@ class ChampionFollower:
 
 
 def _pointer_to(folder: Path, champion: Champion) -> LivePointer:
-    return LivePointer(str(folder), folder.name, champion.model_run_id)
+    return LivePointer(str(folder.absolute()), folder.name, champion.model_run_id)

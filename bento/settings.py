@@ -70,7 +70,9 @@ class Settings(BaseSettings):
     )
 
     mongodb_uri: SecretStr | None = Field(
-        None, description="MongoDB that keeps the predictions; unset: SQLite under churn_home."
+        None,
+        description="MongoDB that keeps the predictions, or the ARN of an AWS secret with its URI;"
+        " unset: SQLite under churn_home.",
     )
 
     report_time_window_minutes: int = Field(

@@ -135,8 +135,9 @@ def open_store(settings: Settings) -> PredictionStore:
     """MongoDB when `MONGODB_URI` is set, else SQLite under `churn_home`."""
     if settings.mongodb_uri:
         from bento.mongo import MongoStore
+        from bento.secret import reveal
 
-        return MongoStore(settings.mongodb_uri.get_secret_value())
+        return MongoStore(reveal(settings.mongodb_uri.get_secret_value()))
     return SqliteStore(settings.churn_home / "predictions.db")
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import boto3
 import pyarrow as pa
@@ -18,12 +19,17 @@ from prometheus_client import REGISTRY, start_http_server
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from bento.depot import open_depot
+from bento.logs import log_json
 from bento.settings import Settings, get_settings
 from bento.store import PredictionStore, StoreError, open_store
 from churn_assets.defs.monitoring import reference
 from churn_assets.defs.monitoring.drift import Columns, Limits
 from churn_assets.defs.monitoring.live import LiveWindow
 from churn_assets.defs.monitoring.pipeline_state import PipelineState, look
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 POLL_S = 5.0
 PIPELINE_EVERY_S = 30.0
@@ -36,8 +42,8 @@ log = logging.getLogger(__name__)
 class ReferenceCache:
     """The reference of the newest model, loaded once; the one before is let go."""
 
-    def __init__(self, bucket: str) -> None:
-        self._s3 = boto3.client("s3")
+    def __init__(self, s3: "S3Client", bucket: str) -> None:
+        self._s3 = s3
         self._bucket = bucket
         self._model_run_id = ""
         self._table: pa.Table | None = None
@@ -73,7 +79,9 @@ class Exporter(Collector):
         self.last_read = 0.0
         self._settings = settings
         self._limits = Limits.from_settings()
-        self._references = ReferenceCache(settings.churn_bucket)
+        self._s3 = boto3.client("s3")
+        self._depot = open_depot(settings)
+        self._references = ReferenceCache(self._s3, settings.churn_bucket)
         self._store: PredictionStore | None = None
         self._looked = -PIPELINE_EVERY_S
 
@@ -88,7 +96,7 @@ class Exporter(Collector):
             log.warning("prediction store not read: %s", error)
         self.window.evaluate(self._references, self._limits)
         if time.monotonic() - self._looked >= PIPELINE_EVERY_S:
-            self.pipeline = look(self._settings)
+            self.pipeline = look(self._settings, self._s3, self._depot)
             self._looked = time.monotonic()
 
     def collect(self) -> Iterator[Metric]:
@@ -157,7 +165,7 @@ class Exporter(Collector):
 
 def main() -> None:
     """Serve until told to stop."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    log_json()
     settings = get_settings()
     exporter = Exporter(settings)
     stopped = threading.Event()
@@ -165,7 +173,7 @@ def main() -> None:
         signal.signal(number, lambda *_: stopped.set())
     REGISTRY.register(exporter)
     start_http_server(settings.exporter_port, addr=settings.host)
-    log.info("live metrics on http://%s:%s/metrics", settings.host, settings.exporter_port)
+    log.info("serving /metrics on %s:%s", settings.host, settings.exporter_port)
     while not stopped.is_set():
         exporter.step(datetime.now(UTC))
         stopped.wait(POLL_S)

@@ -1,4 +1,6 @@
-"""Champions on this machine, without MLflow: list them, go back, go to a certain one.
+"""Champions without MLflow: list them, go back, go to a certain one.
+
+Those of this machine, and with `CHAMPION_URI` set those of all hosts.
 
 `python -m churn_assets.release list | back | to TAG`
 """
@@ -10,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bento.champion import ChampionError, packaged, read_live
+from bento.depot import open_depot
 from bento.settings import get_settings
 from churn_assets.defs.release import live
 
@@ -22,15 +25,19 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("back", help="make the previous champion live")
     commands.add_parser("to", help="make a certain champion live").add_argument("tag")
     options = parser.parse_args(arguments)
-    pointer = get_settings().live_pointer
+    settings = get_settings()
+    pointer = settings.live_pointer
     try:
+        depot = open_depot(settings)
+        if depot:
+            depot.take_over(everything=True)
         if options.command == "list":
             show()
             return 0
         now = (
-            live.roll_back(pointer)
+            live.roll_back(pointer, depot)
             if options.command == "back"
-            else live.go_to(pointer, options.tag)
+            else live.go_to(pointer, options.tag, depot)
         )
     except ChampionError as error:
         print(error, file=sys.stderr)

@@ -4,13 +4,13 @@ import argparse
 import logging
 import signal
 
+from bento.logs import log_json
 from bento.outbox import Outbox
 from bento.runner import ChampionFollower
 from bento.settings import Settings, get_settings
 from stream_worker import status
 from stream_worker.aws import Clients
 from stream_worker.health import Health
-from stream_worker.logs import log_json
 from stream_worker.replay import dead_letters, replay
 from stream_worker.scoring import DeadLetter
 from stream_worker.worker import Worker

@@ -21,7 +21,7 @@ import pytest
 import yaml
 from dagster_aws.s3 import S3Resource
 
-from bento.champion import read_live
+from bento.champion import live_folder, read_live
 from bento.runner import ChurnRunner
 from bento.settings import Settings, get_settings
 from bento.store import open_store
@@ -128,7 +128,7 @@ def prometheus(emulator: str, tmp_path: Path) -> Iterator[tuple[str, Callable[[]
     live_champion(home)
     live = read_live(get_settings().live_pointer)
     assert live
-    runner = ChurnRunner(Path(live.path))
+    runner = ChurnRunner(live_folder(get_settings().live_pointer, live))
     table = reference.build(cleaned(random_customers(3_000, seed=51, core_share=0)), runner)
     reference.save(boto3.client("s3"), get_settings().churn_bucket, live.model_run_id, table)
     (home / "dagster").mkdir(parents=True)

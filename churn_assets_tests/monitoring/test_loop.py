@@ -1,9 +1,7 @@
-from pathlib import Path
-
 import boto3
 import pytest
 
-from bento.champion import read_live
+from bento.champion import live_folder, read_live
 from bento.runner import ChurnRunner
 from bento.settings import get_settings
 from churn_assets.defs.features.cleaning import clean
@@ -21,7 +19,7 @@ def test_the_demo_is_quiet_and_then_names_what_changed(
     live = read_live(get_settings().live_pointer)
     assert live
     known = clean(generator.customers(4_000, seed=60)).customers
-    table = reference.build(known, ChurnRunner(Path(live.path)))
+    table = reference.build(known, ChurnRunner(live_folder(get_settings().live_pointer, live)))
     reference.save(boto3.client("s3"), get_settings().churn_bucket, live.model_run_id, table)
     (home / "dagster").mkdir()
     monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))

@@ -19,6 +19,7 @@ from rich.table import Table
 from bento.customer import Customer
 from bento.settings import Settings, get_settings
 from bento.store import open_store
+from churn_assets.defs.monitoring.publishing import url_of
 from churn_assets.defs.monitoring.windows import window_at
 from churn_assets.simulator.http import send
 from churn_assets.simulator.source import recorded, synthetic
@@ -53,7 +54,7 @@ def show(settings: Settings) -> list[dict[str, Any]]:
         colour = "red" if report["alarm"] else "green"
         console.print(f"[{colour}]{report['finding']}[/{colour}]", soft_wrap=True)
         found.append(report)
-    _sum_up(settings, found[-1])
+    _sum_up(found[-1])
     return found
 
 
@@ -108,7 +109,7 @@ def _ask(settings: Settings, customers: Iterator[Customer]) -> None:
         store.close()
 
 
-def _sum_up(settings: Settings, report: dict[str, Any]) -> None:
+def _sum_up(report: dict[str, Any]) -> None:
     """What has changed most, and where to read on."""
     table = Table("tier", "column", "PSI", "reference → window", title="what has changed")
     for group in report["groups"]:
@@ -118,9 +119,8 @@ def _sum_up(settings: Settings, report: dict[str, Any]) -> None:
                     group["tier"], column["column"], f"{column['psi']:.2f}", column["change"]
                 )
     console.print(table)
-    reports = f"http://{settings.host}:{settings.reports_port}"
-    console.print(f"report            {reports}/{report['html']}", soft_wrap=True)
-    console.print(f"all reports       {reports}/", soft_wrap=True)
+    console.print(f"report            {url_of(report['html'])}", soft_wrap=True)
+    console.print(f"all reports       {url_of('')}", soft_wrap=True)
 
 
 def main() -> None:

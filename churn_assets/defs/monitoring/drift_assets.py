@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -11,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from dagster_aws.s3 import S3Resource
 
-from bento.champion import read_live
+from bento.champion import live_folder
+from bento.depot import look_up_live
 from bento.runner import ChurnRunner
 from bento.settings import get_settings
 from bento.store import FIRST_ID
@@ -55,13 +55,13 @@ def drift_reference(
     model goes live; later customers are not what the model learned from.
     """
     settings = get_settings()
-    live = read_live(settings.live_pointer)
+    live = look_up_live(settings)
     if live is None:
         raise dg.Failure("no champion is live: materialize champion_bento first")
     client, bucket = s3.get_client(), settings.churn_bucket
     kept = reference.load(client, bucket, live.model_run_id)
     if kept is None:
-        runner = ChurnRunner(Path(live.path))
+        runner = ChurnRunner(live_folder(settings.live_pointer, live))
         if not reference.made_from(runner.champion, cleaned_features):
             context.log.warning(
                 "the customers have changed since model %s was trained: its reference is of "

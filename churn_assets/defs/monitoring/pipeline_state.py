@@ -4,16 +4,22 @@ import json
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import BotoCoreError, ClientError
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
-from bento.champion import Champion, ChampionError, read_champion, read_live
+from bento.champion import Champion, ChampionError, live_folder, read_champion, read_live
+from bento.depot import Depot
 from bento.settings import Settings
 from churn_assets.defs.monitoring.pages import NEWEST
+from churn_assets.defs.monitoring.publishing import REPORTS_PREFIX
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 NEWEST_RUNS = 200
 _QUERY = f"{{runsOrError(limit:{NEWEST_RUNS}){{... on Runs{{results{{jobName status endTime}}}}}}}}"
@@ -37,27 +43,31 @@ class PipelineState:
         yield from _run_metrics(self.runs)
 
 
-def look(settings: Settings) -> PipelineState:
+def look(settings: Settings, s3: "S3Client", depot: Depot | None) -> PipelineState:
     """Read the champion's manifest, the newest reports and Dagster's runs."""
-    url = f"http://{settings.host}:{settings.dagster_port}/graphql"
-    return PipelineState(_champion(settings), _reports(settings), dagster_runs(url))
+    runs = dagster_runs(f"{settings.dagster_address}/graphql")
+    return PipelineState(_champion(settings, depot), _reports(s3, settings.churn_bucket), runs)
 
 
-def _reports(settings: Settings) -> dict[str, dict[str, Any]]:
-    """What `pages.publish` has noted: a file of one line a kind, however many reports there are."""
+def _reports(s3: "S3Client", bucket: str) -> dict[str, dict[str, Any]]:
+    """What `publish` has noted: an object of one line a kind, however many reports there are."""
     try:
-        found: dict[str, dict[str, Any]] = json.loads(
-            (settings.churn_home / "reports" / NEWEST).read_bytes()
-        )
+        body = s3.get_object(Bucket=bucket, Key=REPORTS_PREFIX + NEWEST)["Body"].read()
+        found: dict[str, dict[str, Any]] = json.loads(body)
         return found
-    except (OSError, ValueError):
+    except (BotoCoreError, ClientError, ValueError):
         return {}
 
 
-def _champion(settings: Settings) -> Champion | None:
+def _champion(settings: Settings, depot: Depot | None) -> Champion | None:
+    """The live one; while the depot does not answer, the one that was live before."""
+    pointer = settings.live_pointer
+    if depot:
+        with suppress(ChampionError):
+            depot.fetch()
     try:
-        live = read_live(settings.live_pointer)
-        return read_champion(Path(live.path)) if live else None
+        live = read_live(pointer)
+        return read_champion(live_folder(pointer, live)) if live else None
     except ChampionError:
         return None
 

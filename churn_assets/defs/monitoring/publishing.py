@@ -19,16 +19,16 @@ def publish(
     settings = get_settings()
     folder = settings.churn_home / "reports"
     pages.publish(folder, added, documents)
-    for name in (*added, "index.html"):
+    for name in (*added, "index.html", pages.NEWEST):
+        kind = "application/json" if name == pages.NEWEST else "text/html; charset=utf-8"
         s3.put_object(
             Bucket=settings.churn_bucket,
             Key=f"{REPORTS_PREFIX}{name}",
             Body=(folder / name).read_bytes(),
-            ContentType="text/html; charset=utf-8",
+            ContentType=kind,
         )
 
 
 def url_of(name: str) -> str:
     """Where the report server shows a page."""
-    settings = get_settings()
-    return f"http://{settings.host}:{settings.reports_port}/{name}"
+    return f"{get_settings().reports_address}/{name}"

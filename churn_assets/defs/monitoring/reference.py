@@ -9,7 +9,6 @@ import io
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from botocore.exceptions import ClientError
@@ -20,6 +19,7 @@ from bento.runner import ChurnRunner
 from churn_assets.defs.monitoring.drift import SCORE, Values, compared_columns
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mypy_boto3_s3 import S3Client
 
 PREFIX = "reference/"
@@ -27,7 +27,7 @@ MOST_ROWS = 20_000
 """Most customers kept; chosen by a hash of their id."""
 
 
-def build(customers: pd.DataFrame, runner: ChurnRunner, most: int = MOST_ROWS) -> pa.Table:
+def build(customers: "pd.DataFrame", runner: ChurnRunner, most: int = MOST_ROWS) -> pa.Table:
     """Encoded features and the model's scores of a sample of `cleaned_features`.
 
     Columns: the 19 features (float32, unknown NaN), `full` and `core`: P(leave) of the
@@ -47,7 +47,7 @@ def build(customers: pd.DataFrame, runner: ChurnRunner, most: int = MOST_ROWS) -
     return pa.table({**columns, **scores, "churned": data.churned})
 
 
-def made_from(champion: Champion, customers: pd.DataFrame) -> bool:
+def made_from(champion: Champion, customers: "pd.DataFrame") -> bool:
     """Whether rows of `cleaned_features` are what a champion was made from."""
     from churn_assets.defs.training import dataset
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bento.champion import Champion, ChampionError
+from bento.depot import Depot, open_depot
 from bento.settings import Settings, get_settings
 from churn_assets.defs.features.cleaning import to_customers
 from churn_assets.defs.release import bentos, live, packaging, registry
@@ -57,6 +58,9 @@ def champion_bento(
 def _release(
     context: dg.AssetExecutionContext, settings: Settings, features: pd.DataFrame
 ) -> tuple[dict[str, Any], dict[str, float]]:
+    depot = open_depot(settings)
+    if depot:
+        depot.take_over()
     wanted = _wanted(settings)
     context.log.info("packaging version %s of run %s", wanted.version, wanted.run_id)
     model, origin = registry.fetch(settings, wanted)
@@ -74,6 +78,8 @@ def _release(
     smoke = bentos.smoke_test(bento.path, folder, golden, packaging.expected(model, golden))
     if smoke > packaging.PARITY:
         raise ChampionError(f"smoke test: answers differ from the model's by {smoke:.2e}")
+    if depot:
+        depot.add(folder, live.pointer_to(folder, champion.model_run_id))
     value = {
         "tag": tag,
         "bento": bento.tag,
@@ -83,7 +89,7 @@ def _release(
         "threshold": champion.threshold,
         "synthetic": champion.synthetic,
         "tiers": champion.tiers,
-        "live": _go_live(context, settings, folder, champion),
+        "live": _go_live(context, settings, depot, folder, champion),
     }
     return value, {
         "parity": difference,
@@ -106,7 +112,11 @@ def _wanted(settings: Settings) -> registry.Wanted:
 
 
 def _go_live(
-    context: dg.AssetExecutionContext, settings: Settings, folder: Path, champion: Champion
+    context: dg.AssetExecutionContext,
+    settings: Settings,
+    depot: Depot | None,
+    folder: Path,
+    champion: Champion,
 ) -> bool:
     if settings.run_id:
         context.log.info("RUN_ID is set: servers that are pinned to it load it now")
@@ -120,6 +130,6 @@ def _go_live(
             live.model_tag(folder),
         )
         return False
-    now = live.release(settings.live_pointer, folder, "registry")
+    now = live.release(settings.live_pointer, folder, "registry", depot)
     context.log.info("%s is live", now.tag)
     return True

@@ -15,10 +15,12 @@ import msgspec
 from bento.champion import (
     ChampionError,
     LivePointer,
+    live_folder,
     make_live,
     packaged,
     read_live,
 )
+from bento.depot import HISTORY, Depot
 from bento.runner import ChurnRunner
 
 
@@ -34,9 +36,7 @@ class Release(msgspec.Struct, frozen=True):
 
 def history(pointer: Path) -> list[Release]:
     """All releases, oldest first."""
-    path = _history_path(pointer)
-    lines = path.read_bytes().splitlines() if path.exists() else []
-    return [msgspec.json.decode(line, type=Release) for line in lines]
+    return [msgspec.json.decode(line, type=Release) for line in _lines(pointer).splitlines()]
 
 
 def model_tag(folder: Path) -> str:
@@ -44,22 +44,35 @@ def model_tag(folder: Path) -> str:
     return f"churn:{folder.name}"
 
 
-def release(pointer: Path, folder: Path, by: Literal["registry", "hand"]) -> LivePointer:
+def pointer_to(folder: Path, model_run_id: str) -> LivePointer:
+    """The pointer to a packaged champion; the same on every host."""
+    return LivePointer(folder.name, model_tag(folder), model_run_id)
+
+
+def release(
+    pointer: Path, folder: Path, by: Literal["registry", "hand"], depot: Depot | None = None
+) -> LivePointer:
     """Make a packaged champion live; servers follow within their polling interval.
 
-    Raises `ChampionError`, before anything is changed, when the folder cannot be served.
+    With a depot, whose state the caller has taken over, first there and then here.
+    Raises `ChampionError`, before anything is changed, when the folder cannot be served
+    or somebody else has released meanwhile.
     """
-    champion = ChurnRunner(folder).champion
-    live = LivePointer(str(folder.absolute()), model_tag(folder), champion.model_run_id)
+    live = pointer_to(folder, ChurnRunner(folder).champion.model_run_id)
     before = read_live(pointer)
     past = history(pointer)
     # The registry naming what a person chose is news too: it ends the holding back.
-    if live != before or not past or (past[-1].live, past[-1].by) != (live, by):
-        make_live(pointer, live)
+    known = bool(past) and live == before and (past[-1].live, past[-1].by) == (live, by)
+    if not known or (depot and depot.is_empty):
         taken_off = before.model_run_id if before and by == "hand" else None
         entry = Release(datetime.now(UTC).isoformat(timespec="seconds"), by, live, taken_off)
+        line = msgspec.json.encode(entry) + b"\n"
+        if depot:
+            depot.add(folder, live)
+            depot.release(live, _lines(pointer) + line)
+        make_live(pointer, live)
         with _history_path(pointer).open("ab") as file:
-            file.write(msgspec.json.encode(entry) + b"\n")
+            file.write(line)
     return live
 
 
@@ -71,7 +84,7 @@ def held(pointer: Path, model_run_id: str) -> Release | None:
     return None
 
 
-def roll_back(pointer: Path) -> LivePointer:
+def roll_back(pointer: Path, depot: Depot | None = None) -> LivePointer:
     """Go back, by hand, to the latest champion that was live before and never taken off.
 
     Raises `ChampionError` when there is none.
@@ -80,19 +93,25 @@ def roll_back(pointer: Path) -> LivePointer:
     past = history(pointer)
     taken_off = {entry.instead_of for entry in past} | {current and current.model_run_id}
     for entry in reversed(past):
-        if entry.live.model_run_id not in taken_off and Path(entry.live.path).is_dir():
-            return release(pointer, Path(entry.live.path), "hand")
+        folder = live_folder(pointer, entry.live)
+        if entry.live.model_run_id not in taken_off and folder.is_dir():
+            return release(pointer, folder, "hand", depot)
     raise ChampionError("no earlier champion to go back to; `make releases` lists what there is")
 
 
-def go_to(pointer: Path, tag: str) -> LivePointer:
+def go_to(pointer: Path, tag: str, depot: Depot | None = None) -> LivePointer:
     """Make the champion with this tag live, by hand; raises `ChampionError`."""
     folders = {model_tag(folder): folder for folder in packaged(pointer.parent)}
     if tag not in folders:
         known = ", ".join(folders) or "none"
         raise ChampionError(f"no champion is packaged as {tag!r}; there are: {known}")
-    return release(pointer, folders[tag], "hand")
+    return release(pointer, folders[tag], "hand", depot)
 
 
 def _history_path(pointer: Path) -> Path:
-    return pointer.with_name("history.jsonl")
+    return pointer.with_name(HISTORY)
+
+
+def _lines(pointer: Path) -> bytes:
+    path = _history_path(pointer)
+    return path.read_bytes() if path.exists() else b""

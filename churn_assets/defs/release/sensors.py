@@ -11,7 +11,7 @@ import time
 import dagster as dg
 import msgspec
 
-from bento.champion import read_live
+from bento.depot import look_up_live
 from bento.settings import get_settings
 from churn_assets.defs.ingest.sensors import decide
 from churn_assets.defs.release import registry
@@ -41,7 +41,7 @@ def promoted_champion(context: dg.SensorEvaluationContext) -> dg.SensorResult | 
         return dg.SkipReason("no version has the alias champion")
     seen = _seen(context.cursor)
     if seen is None:
-        live = read_live(settings.live_pointer)
+        live = look_up_live(settings)
         seen = Seen(live.model_run_id if live else "", 0)
     if wanted.run_id != seen.run_id:
         seen = Seen(wanted.run_id, seen.changes + 1)

@@ -89,8 +89,10 @@ def _one_step_at_a_time(run_id: str) -> Iterator[None]:
 
 
 def run_url(run_id: str, experiment_id: str) -> str:
-    """Where a person looks at an MLflow run; never with the credentials of the tracking URI."""
-    server = _CREDENTIALS.sub("", get_settings().mlflow_tracking_uri).rstrip("/")
+    """Where a person looks at an MLflow run; never with the credentials of its address."""
+    settings = get_settings()
+    address = settings.mlflow_public_url or settings.mlflow_tracking_uri
+    server = _CREDENTIALS.sub("", address).rstrip("/")
     return f"{server}/#/experiments/{experiment_id}/runs/{run_id}"
 
 
