@@ -1,0 +1,157 @@
+"""Deploying to a VM: the real script and service; a program named docker starts the service.
+
+The stand-in does what compose would: `up` starts the service with the RUN_ID of the env
+file, `run` packages it, unless the test has it fail, `exec` asks the worker.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from churn_assets_tests.conftest import ROOT, free_port
+from churn_assets_tests.serving import live_champion
+
+RUNS = [f"{seed:032x}" for seed in range(3)]
+UNPACKAGED = f"{9:032x}"
+KEY = "a-key-of-the-tests"
+
+DOCKER = """#!/bin/sh
+RUN_ID=$(sed -n 's/^RUN_ID=//p' ".env.$CHURN_ENV")
+export RUN_ID
+echo "$CHURN_VERSION run_id=$RUN_ID $*" >>"$STANDIN/calls"
+case " $* " in
+*" exec "*) curl -s "127.0.0.1:$HTTP_PORT/readyz" ;;
+*" run "*) test ! -e "$STANDIN/no-packaging" ;;
+*" up "*)
+    if [ -f "$STANDIN/pid" ]; then
+        kill "$(cat "$STANDIN/pid")"
+        while curl -s -o /dev/null "127.0.0.1:$HTTP_PORT/livez"; do sleep 0.1; done
+    fi
+    . "./.env.$CHURN_ENV"
+    CHURN_ENV=test setsid "$PYTHON" -m bentoml serve bento.service:ChurnService \\
+        </dev/null >>"$STANDIN/service.log" 2>&1 9>&- &
+    echo $! >"$STANDIN/pid"
+    ;;
+esac
+"""
+
+
+@pytest.fixture
+def vm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A VM's folder, with the files of two versions."""
+    folder, programs, port = tmp_path / "vm", tmp_path / "bin", free_port()
+    programs.mkdir()
+    (programs / "docker").write_text(DOCKER)
+    (programs / "docker").chmod(0o755)
+    for version in ("v1", "v2"):
+        target = folder / "releases" / version
+        shutil.copytree(ROOT / "deploy" / "delivery", target / "deploy" / "delivery")
+        (target / "deploy" / "__init__.py").touch()
+        (target / "docker-compose.yaml").touch()
+        (target / ".env.cloud").write_text("RUN_ID=\n")
+    (folder / "settings.env").write_text(
+        f"CHURN_ENV=cloud\nCHURN_API_KEYS={KEY},another\nHTTP_PORT={port}\n"
+    )
+    home = tmp_path / "home"
+    for seed in range(2):
+        live_champion(home, seed)
+    for name, value in {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "PYTHON": sys.executable,
+        "STANDIN": str(tmp_path),
+        "CHURN_DEPLOY": str(folder),
+        "CHURN_HOME": str(home),
+        "CHURN_PATIENCE": "6",
+        "CHURN_API_KEYS": KEY,
+        "HTTP_PORT": str(port),
+        "BENTOML_HOME": str(tmp_path / "bentoml"),
+        "CHAMPION_POLL_SECONDS": "0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    yield folder
+    if (tmp_path / "pid").exists():
+        os.killpg(int((tmp_path / "pid").read_text()), signal.SIGTERM)
+
+
+def deploy(*arguments: str) -> subprocess.CompletedProcess[str]:
+    script = Path(os.environ["CHURN_DEPLOY"]) / "releases/v1/deploy/delivery/vm.sh"
+    return subprocess.run([script, *arguments], capture_output=True, text=True, check=False)
+
+
+def calls(vm: Path) -> list[str]:
+    return (vm.parent / "calls").read_text().splitlines()
+
+
+def test_a_run_id_alone_is_packaged_and_deployed_and_rolled_back(vm: Path) -> None:
+    first = deploy("deploy", "version=v1", "run_id=")
+    assert first.returncode == 0, first.stderr
+    assert f"deployed: run {RUNS[1]} answers (before: none)" in first.stderr
+
+    second = deploy("deploy", f"run_id={RUNS[0]}")
+    assert second.returncode == 0, second.stderr
+    assert f"deployed: run {RUNS[0]} answers (before: {RUNS[1]})" in second.stderr
+    packaging, starting, asking = calls(vm)[-3:]
+    assert packaging.endswith(
+        "run --rm --no-deps -T dagster-code"
+        " dagster job execute -m churn_assets.definitions -j release"
+    )
+    assert starting.startswith(f"v1 run_id={RUNS[0]} ")
+    assert starting.endswith(" http worker")
+    assert " exec -T worker " in asking
+    assert deploy("status").stdout == f"version=v1 run_id={RUNS[0]}\n"
+
+    back = deploy("rollback")
+    assert back.returncode == 0, back.stderr
+    assert f"deployed: run {RUNS[1]} answers" in back.stderr
+    assert (vm / "before").read_text() == f"version=v1 run_id={RUNS[0]}\n"
+
+
+def test_what_does_not_answer_as_meant_is_taken_back(vm: Path) -> None:
+    assert deploy("deploy", "version=v1", f"run_id={RUNS[0]}").returncode == 0
+    bad = deploy("deploy", "version=v2", f"run_id={UNPACKAGED}")
+    assert bad.returncode == 1
+    assert "NOT VERIFIED: HTTP 503" in bad.stderr
+    assert f"FAILED: version v1 with {RUNS[0]} is back" in bad.stderr
+    assert deploy("status").stdout == f"version=v1 run_id={RUNS[0]}\n"
+    assert calls(vm)[-1].startswith(f"v1 run_id={RUNS[0]} ")
+    assert (vm / "releases/v1/.env.cloud").read_text() == f"RUN_ID={RUNS[0]}\n"
+
+
+def test_a_run_that_cannot_be_packaged_changes_nothing(vm: Path) -> None:
+    assert deploy("deploy", "version=v1", f"run_id={RUNS[0]}").returncode == 0
+    (vm.parent / "no-packaging").touch()
+    assert deploy("deploy", f"run_id={RUNS[1]}").returncode == 1
+    assert not [call for call in calls(vm) if f"run_id={RUNS[1]}" in call and " up " in call]
+    assert deploy("status").stdout == f"version=v1 run_id={RUNS[0]}\n"
+
+
+def test_code_that_changes_the_model_is_taken_back(vm: Path) -> None:
+    """A change of code alone must leave the served run as it is."""
+    assert deploy("deploy", "version=v1").returncode == 0
+    live_champion(vm.parent / "other", 0)
+    (vm / "releases/v2/.env.cloud").write_text(f"RUN_ID=\nCHURN_HOME={vm.parent}/other\n")
+    bad = deploy("deploy", "version=v2")
+    assert bad.returncode == 1
+    assert f"run {RUNS[0]} is served, {RUNS[1]} is meant" in bad.stderr
+    assert deploy("status").stdout == "version=v1 run_id=\n"
+
+
+def test_a_failure_of_what_was_there_too_is_another_exit_status(vm: Path) -> None:
+    assert deploy("deploy", "version=v1", f"run_id={RUNS[0]}").returncode == 0
+    shutil.rmtree(vm.parent / "home" / "champion")
+    assert deploy("deploy", f"run_id={RUNS[1]}").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["deploy", "version=v3"], ["deploy", "version=../v1"], ["deploy", "run=1"], ["rollback"], []],
+)
+def test_nonsense_is_refused_before_anything_happens(vm: Path, arguments: list[str]) -> None:
+    assert deploy(*arguments).returncode == 64
+    assert not (vm.parent / "calls").exists()
