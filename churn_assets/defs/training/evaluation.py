@@ -1,9 +1,13 @@
 """The refitted models on the untouched test customers, beside the champion."""
 
+import hashlib
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bento.champion import XGBOOST_FILE
 from churn_assets.defs.training import model, selection
 from churn_assets.defs.training.config import GateConfig
 from churn_assets.defs.training.dataset import Dataset
@@ -89,15 +93,21 @@ def _predict(version: "ModelVersion", test: Dataset) -> Predicted:
 def load(uri: str, sha256: str | None) -> "xgb.Booster":
     """The model at an MLflow URI; `ModelMismatchError` unless its bytes have this SHA-256.
 
-    A champion registered by hand may carry no hash: None skips the comparison.
+    A champion registered by hand may carry no hash: None skips the comparison. Only the
+    booster's own file is read: MLflow's loader would import whatever class and code the
+    artifact names, and so run what anyone with access to the artifacts has put there.
     """
     import mlflow
+    import xgboost
 
-    booster: xgb.Booster = mlflow.xgboost.load_model(uri)
-    booster.set_param({"nthread": 1})
-    found = model.sha256(booster)
+    with tempfile.TemporaryDirectory() as folder:
+        path = mlflow.artifacts.download_artifacts(f"{uri}/{XGBOOST_FILE}", dst_path=folder)
+        content = Path(path).read_bytes()
+    found = hashlib.sha256(content).hexdigest()
     if sha256 is not None and found != sha256:
         raise ModelMismatchError(f"{uri}: SHA-256 {found}, logged as {sha256}")
+    booster = xgboost.Booster(model_file=bytearray(content))
+    booster.set_param({"nthread": 1})
     return booster
 
 
