@@ -56,6 +56,16 @@ def of_home(env: dict[str, str]) -> list[psutil.Process]:
     return found
 
 
+def addresses(env: dict[str, str]) -> set[str]:
+    """Where the platform's processes listen."""
+    return {
+        connection.laddr.ip
+        for process in of_home(env)
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+
 def client(env: dict[str, str], service: str) -> Any:
     session: Any = boto3.session.Session()
     return session.client(service, endpoint_url=f"http://127.0.0.1:{env['EMULATOR_PORT']}")
@@ -70,6 +80,7 @@ def test_up_down_up_keeps_the_state_and_leaves_no_process(platform_env: dict[str
         for program in ("emulator", "mlflow", "dagster"):
             assert re.search(rf"{program} +│ ready", first.stdout), first.stdout
         assert f"http://127.0.0.1:{env['MLFLOW_PORT']}/" in first.stdout
+        assert addresses(env) == {"127.0.0.1"}
 
         taken = stack({**env, "CHURN_HOME": env["CHURN_HOME"] + "-other"}, "up")
         assert taken.returncode == 1
