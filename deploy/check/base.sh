@@ -40,6 +40,9 @@ import_debian() {
     rm -r "$scratch"
 }
 
+secrets=$(mktemp -d)
+trap 'rm -rf "$secrets"' EXIT
+"$here/../pip_conf.sh" >"$secrets/pip.conf"
 [ $# -gt 0 ] || set -- python:3.11-slim-bookworm
 for image in "$@"; do
     present "$image" && continue
@@ -54,6 +57,6 @@ for image in "$@"; do
     present "$debian" || import_debian
     say "building a stand-in for $image"
     DOCKER_BUILDKIT=1 docker build --quiet --tag "$image" --file "$here/standins/$name/Dockerfile" \
-        "$here/../.." >/dev/null
+        --secret "id=pip_conf,src=$secrets/pip.conf" "$here/../.." >/dev/null
 done
 exit $status
