@@ -11,7 +11,7 @@
 #
 # All but the emulator's and the tools' agree on versions. xgboost asks for nvidia-nccl-cu12
 # (469 MB) that a CPU never uses: it is dropped, and the project's `gpu` extra brings it back.
-# The images of servers hold xgboost-cpu, the same release without 220 MB of GPU code.
+# Images hold xgboost-cpu, the same release without 220 MB of GPU code.
 set -eu
 cd "$(dirname "$0")/.."
 uv=${UV:-.venv/bin/uv}
@@ -26,22 +26,24 @@ compile() {
         --no-emit-index-url --no-emit-find-links --no-header --override "$scratch/no-gpu" "$@"
 }
 
-# serve LOCK OPTIONS...: for an image that scores on CPUs
-serve() {
+# image LOCK OPTIONS...: for an image that trains or scores on CPUs
+image() {
     lock=$1
     shift
     sed -n 's/^xgboost==\([^ ;]*\).*/xgboost-cpu==\1/p' requirements.lock >"$scratch/cpu.in"
-    compile pyproject.toml "$scratch/cpu.in" "$@" --no-annotate --constraint requirements.lock \
+    cpu=
+    case " $* " in *" http "* | *" training "*) cpu=$scratch/cpu.in ;; esac
+    # shellcheck disable=SC2086 # nothing when empty
+    compile pyproject.toml $cpu "$@" --no-annotate --constraint requirements.lock \
         --override "$scratch/no-xgboost" --output-file "$lock"
 }
 
 compile pyproject.toml --extra dev --output-file requirements.lock
-serve deploy/serving.lock --extra http
-serve deploy/worker/requirements.lock
-serve deploy/lambda/requirements.lock --extra lambda
-serve deploy/exporter/requirements.lock --extra exporter
-compile pyproject.toml --extra training --extra cluster --constraint requirements.lock \
-    --output-file deploy/dagster/requirements.lock
+image deploy/serving.lock --extra http
+image deploy/worker/requirements.lock
+image deploy/lambda/requirements.lock --extra lambda
+image deploy/exporter/requirements.lock --extra exporter
+image deploy/dagster/requirements.lock --extra training --extra cluster
 compile pyproject.toml --extra dev --extra spark --constraint requirements.lock \
     --output-file deploy/spark.lock
 echo "uv" | compile - --constraint requirements.lock --output-file deploy/bootstrap.lock

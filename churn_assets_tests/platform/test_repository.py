@@ -102,13 +102,16 @@ def test_locks_have_hashes_and_no_cuda() -> None:
         assert "://" not in text, lock
 
 
-def test_the_serving_lock_is_a_part_of_the_whole() -> None:
+def test_the_locks_of_servers_are_parts_of_the_whole() -> None:
     def pins(lock: str) -> set[str]:
         return set(re.findall(r"^([a-z0-9._-]+==[^\s;]+)", (ROOT / lock).read_text(), re.M))
 
-    serving = pins("deploy/serving.lock")
-    assert serving <= pins("requirements.lock")
-    assert not {p for p in serving if re.match(r"(dagster|mlflow|pandas|evidently)", p)}
+    whole = pins("requirements.lock")
+    for image in ("worker/requirements", "exporter/requirements", "serving"):
+        # xgboost-cpu is the release without code for GPUs, of the same version
+        held = {pin.replace("xgboost-cpu", "xgboost") for pin in pins(f"deploy/{image}.lock")}
+        assert held <= whole, image
+        assert not {p for p in held if re.match(r"(dagster|mlflow|pandas|evidently)", p)}, image
 
 
 def test_no_tracked_file_names_a_package_index() -> None:

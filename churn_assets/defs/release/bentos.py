@@ -1,5 +1,6 @@
 """The champion in BentoML: an entry of the model store, and a Bento that passes a smoke test."""
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -70,12 +71,13 @@ def build(model_tag: str, champion: Champion) -> Built:
             }
             bentofile = Path(context) / BENTOFILE
             bentofile.write_text(msgspec.yaml.encode(options).decode())
-            bento = bentoml.bentos.build_bentofile(
-                str(bentofile),
-                version=version,
-                build_ctx=context,
-                labels={"model_run_id": champion.model_run_id},
-            )
+            with contextlib.chdir(context):  # it takes no template from anywhere else
+                bento = bentoml.bentos.build_bentofile(
+                    str(bentofile),
+                    version=version,
+                    build_ctx=context,
+                    labels={"model_run_id": champion.model_run_id},
+                )
     return Built(str(bento.tag), Path(bento.path))
 
 
@@ -86,9 +88,9 @@ def _options() -> dict[str, Any]:
 def _stage(target: Path) -> str:
     """Copy what the Bento is built from; returns its SHA-256."""
     options = _options()
-    names = [BENTOFILE, options["python"]["requirements_txt"]]
+    names = {BENTOFILE, options["docker"]["dockerfile_template"]}
     for pattern in options["include"]:
-        names += [str(path.relative_to(ROOT)) for path in ROOT.glob(pattern)]
+        names |= {str(path.relative_to(ROOT)) for path in ROOT.glob(pattern)}
     content = hashlib.sha256()
     for name in sorted(names):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
