@@ -2,6 +2,7 @@
 # every record, because the function's position is Lambda's and the worker's is in the leases.
 locals {
   functions = toset(var.lambda_enabled ? ["${var.project}-stream"] : [])
+  alarmed   = var.alarms ? local.functions : toset([])
 }
 
 resource "aws_cloudwatch_log_group" "lambda" {
@@ -172,7 +173,7 @@ resource "aws_lambda_event_source_mapping" "stream" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "lambda_errors" {
-  for_each = local.functions
+  for_each = local.alarmed
 
   alarm_name          = "${each.key}-errors"
   alarm_description   = "The function fails; Lambda calls it again until the records are too old."
@@ -190,7 +191,7 @@ resource "aws_cloudwatch_metric_alarm" "lambda_errors" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "given_up" {
-  for_each = local.functions
+  for_each = local.alarmed
 
   alarm_name          = "${each.key}-given-up"
   alarm_description   = "Records were given up unanswered: docs/cloud.md says how to find them."

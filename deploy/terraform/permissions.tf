@@ -80,8 +80,18 @@ locals {
       },
     ]
 
-    # All of the pipeline's objects; customers and labels are others' and only read.
+    # Dagster's pages and daemon: the logs of runs, which go with their run.
     dagster = [
+      local.list_bucket,
+      {
+        sid       = "ShowLogs"
+        actions   = ["s3:DeleteObject", "s3:GetObject"]
+        resources = ["${local.bucket}/dagster/logs/*"]
+      },
+    ]
+
+    # Dagster's code server and run pods. Customers and labels are others' and only read.
+    pipeline = [
       local.list_bucket,
       {
         sid       = "ReadObjects"
@@ -111,7 +121,7 @@ data "aws_iam_policy_document" "component" {
   dynamic "statement" {
     for_each = concat(
       each.value,
-      each.key == "reports" ? [] : local.read_secret,
+      contains(["dagster", "reports"], each.key) ? [] : local.read_secret,
       local.use_key,
     )
 

@@ -14,6 +14,8 @@ resource "aws_kinesis_stream" "stream" {
 
 # The oldest record that was just read: right for worker and function alike.
 resource "aws_cloudwatch_metric_alarm" "stream_age" {
+  count = var.alarms ? 1 : 0
+
   alarm_name          = "${var.project}-stream-age"
   alarm_description   = "Customers wait for their answers: the readers of ${var.stream_in} are behind."
   namespace           = "AWS/Kinesis"

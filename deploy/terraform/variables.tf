@@ -132,6 +132,12 @@ variable "images_kept" {
   }
 }
 
+variable "alarms" {
+  description = "Make CloudWatch alarms."
+  type        = bool
+  default     = true
+}
+
 variable "max_stream_age_minutes" {
   description = "Alarm when the oldest unread record is older than this."
   type        = number

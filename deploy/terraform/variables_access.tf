@@ -10,7 +10,7 @@ variable "eks_oidc_provider_arn" {
 }
 
 variable "namespace" {
-  description = "Kubernetes namespace of the service accounts churn-http, churn-worker, ..."
+  description = "Kubernetes namespace of the service accounts http, worker, ..."
   type        = string
   default     = "churn"
 }

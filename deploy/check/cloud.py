@@ -1,0 +1,74 @@
+"""The emulated cloud of the Terraform checks."""
+
+import os
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import boto3
+
+from deploy.check.framework import ROOT, CheckError, SkipError
+
+STATE_BUCKET = "churn-state"
+PATIENCE_S = 60
+REGION = "eu-west-1"
+
+
+@contextmanager
+def emulator() -> Iterator[dict[str, str]]:
+    """The environment of an empty emulated cloud that holds a bucket for the state."""
+    from churn_assets_tests.conftest import free_port
+
+    program = ROOT / ".venv-emulator" / "bin" / "ministack"
+    if not program.exists():
+        raise SkipError("the AWS emulator is not installed: run `make install`")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    cloud = {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "check",
+        "AWS_SECRET_ACCESS_KEY": "check",
+        "AWS_DEFAULT_REGION": REGION,
+    }
+    with tempfile.TemporaryDirectory(prefix="churn-cloud-") as state:
+        own = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "STATE_DIR": state}
+        with Path(state, "log").open("wb") as log:
+            process = subprocess.Popen(  # noqa: S603 - our own emulator
+                [program], env={**os.environ, **own}, cwd=state, stdout=log, stderr=log
+            )
+        try:
+            wait_for(lambda: process.poll() is None and _healthy(url), "the emulator")
+            boto3.client(
+                "s3",
+                endpoint_url=url,
+                region_name=REGION,
+                aws_access_key_id="check",
+                aws_secret_access_key="check",  # noqa: S106 - the emulator takes any
+            ).create_bucket(
+                Bucket=STATE_BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
+            )
+            yield cloud
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def _healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/_ministack/health", timeout=2):  # noqa: S310
+            return True
+    except OSError:
+        return False
+
+
+def wait_for(happened: Callable[[], bool], what: str) -> None:
+    """Wait until it has happened; raises `CheckError` when it does not."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not happened():
+        if time.monotonic() > deadline:
+            raise CheckError(f"no {what} within {PATIENCE_S} s")
+        time.sleep(0.2)
