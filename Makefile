@@ -30,8 +30,8 @@ demo: install ## From nothing to a registered champion; ONCE=1 stops the platfor
 	@$(BIN)/python -m deploy.embedded.demo $(if $(ONCE),--once)
 
 .PHONY: test
-test: ## Run the tests; CHURN_RAW_DATA=FILE adds those on real customers
-	$(BIN)/python -m pytest
+test: ## Run the tests; CHURN_RAW_DATA=FILE adds those on real customers; suite=unit, integration: only those
+	$(BIN)/python -m pytest $(if $(suite),-m "$(if $(filter unit,$(suite)),not integration,$(suite))")
 
 ##@ Platform
 
@@ -153,6 +153,27 @@ run_tests: test ## The predecessor's name for `make test`
 .env: deploy/compose/secrets.sh
 	@deploy/compose/secrets.sh
 
+##@ Images
+
+ENGINE := eval "$$(deploy/check/engine.sh start)"
+IMAGES := dagster worker exporter lambda emulator http
+
+.PHONY: images
+images: .venv/.installed ## Build the images; image="worker http": only those; BASE_IMAGE=, CHURN_VERSION=, CHURN_REGISTRY=
+	@$(ENGINE) && deploy/check/base.sh $${BASE_IMAGE:-} && deploy/images.sh $(or $(image),$(IMAGES))
+
+.PHONY: image-sizes
+image-sizes: ## Show each image's size and its largest packages
+	@$(ENGINE) && deploy/image_sizes.sh $(or $(image),$(IMAGES))
+
+.PHONY: sbom
+sbom: .venv-check/.installed ## Write what each image holds to build/sbom (CycloneDX)
+	@$(ENGINE) && deploy/sbom.sh $(or $(image),$(IMAGES))
+
+.PHONY: engine-stop
+engine-stop: ## Stop the container engine that the image and check targets started
+	@deploy/check/engine.sh stop
+
 ##@ Code
 
 .PHONY: install
@@ -210,6 +231,14 @@ check: lint types test ## lint, types and test
 check-deploy: install .venv-check/.installed ## Check all of deploy/ by real tools; engine=no: without containers, only="yaml shell": those
 	@$(BIN)/python -m deploy.check $(if $(filter no,$(engine)),--no-engine) $(if $(only),--only $(only))
 
+.PHONY: audit
+audit: install .venv-check/.installed ## Look for known vulnerabilities in all locks (pip-audit)
+	@$(BIN)/python -m deploy.check --only audit
+
 .PHONY: check-deploy-faults
 check-deploy-faults: install .venv-check/.installed ## Show that every check finds the faults it is for; engine=no, only="yaml shell"
 	@$(BIN)/python -m deploy.check --faults $(if $(filter no,$(engine)),--no-engine) $(if $(only),--only $(only))
+
+.PHONY: package
+package: $(UV) ## Build wheel and source into dist/ and try the wheel; tag=v1.2.3: as that release
+	@$(with_index) deploy/delivery/package.sh "$(tag)" dist
