@@ -1,9 +1,14 @@
 """Log lines as JSON objects, one a line; what is logged holds no customer's values."""
 
 import logging
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import msgspec
+
+from bento.store import PredictionRow
+
+log = logging.getLogger(__name__)
 
 
 class JsonLines(logging.Formatter):
@@ -23,9 +28,29 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
-def log_json() -> None:
-    """Send everything from INFO up to standard error as JSON lines."""
+def log_json(*libraries: str) -> None:
+    """Send everything from INFO up to standard error as JSON lines.
+
+    `libraries` are loggers that have handlers of their own, which they lose.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.captureWarnings(True)
     logging.getLogger("botocore").setLevel(logging.WARNING)
+    for name in libraries:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+
+
+def log_predictions(rows: Iterable[PredictionRow]) -> None:
+    """One line a prediction, to find an answer by its id; nothing of the customer."""
+    for row in rows:
+        fields = {
+            "prediction_id": row.prediction_id,
+            "tier": row.tier,
+            "model_run_id": row.model_run_id,
+            "source": row.source,
+        }
+        log.info("prediction", extra={"fields": fields})

@@ -12,6 +12,7 @@ from bento import errors, metrics
 from bento.answer import Answer
 from bento.customer import Customer
 from bento.ids import uuid7
+from bento.logs import log_predictions
 from bento.outbox import Outbox
 from bento.runner import ChampionFollower, ChurnRunner
 from bento.settings import Settings
@@ -123,6 +124,8 @@ class Predictor:
             metrics.UNLOGGED.inc(len(rows))
         for row in rows:
             metrics.predicted(row.tier, row.prediction)
+        if self._settings.log_predictions:
+            log_predictions(rows)
 
     def state(self) -> State:
         """The state of this process, read from memory."""

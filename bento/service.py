@@ -21,6 +21,7 @@ import msgspec
 
 from bento.decoding import convert
 from bento.http import App, ChurnApp
+from bento.logs import log_json
 from bento.predictor import Predictor
 from bento.settings import get_settings
 
@@ -40,12 +41,14 @@ class FastService(bentoml.Service):  # type: ignore[misc]
         self.config["http"] = {"host": settings.host, "port": settings.http_port}
         self.config["workers"] = settings.http_workers
         super().inject_config()
+        # Only where BentoML has set up the logging of a server has this logger a handler.
+        if logging.getLogger("circus").handlers:
+            log_json("bentoml", "circus", "uvicorn.error")
 
     def to_asgi(self, is_main: bool = True) -> App:
         """BentoML's application behind ours."""
         # uvicorn formats an access line per request unless its logger has no handler.
         logging.getLogger("uvicorn.access").propagate = False
-        logging.getLogger("bento").setLevel(logging.INFO)
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
         return ChurnApp(get_predictor(), super().to_asgi(is_main), get_settings())
 

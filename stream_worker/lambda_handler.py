@@ -94,4 +94,5 @@ def _processor(stream: str) -> Processor:
         settings.stream_out,
         open_store(settings).write,
         dead_letters(settings, clients),
+        settings.log_predictions,
     )

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from bento.logs import log_predictions
 from bento.runner import ChurnRunner
 from bento.store import PredictionRow
 from stream_worker import metrics
@@ -29,6 +30,7 @@ class Processor(NamedTuple):
     remember: Callable[[Sequence[PredictionRow]], None]
     """Writes log rows; they are durable when it returns."""
     dead_letters: DeadLetters
+    log_predictions: bool = False
 
     def process(
         self, shard: str, records: Sequence[Record], runner: ChurnRunner, patience: Patience
@@ -46,6 +48,8 @@ class Processor(NamedTuple):
         if scored.rows:
             patience.insist("prediction log", lambda: self.remember(scored.rows))
         publish(self.clients.kinesis, self.results, scored.messages, patience)
+        if self.log_predictions:
+            log_predictions(scored.rows)
         self._report(shard, records, scored, runner, scoring_s, time.perf_counter() - started)
         return scored
 

@@ -54,6 +54,7 @@ class StatusApp:
         self._metrics: WSGIApplication = make_wsgi_app()
         metrics.READY.set_function(lambda: float(state(follower, health).status == "ready"))
         metrics.SWAPS.set_function(lambda: follower.swaps)
+        metrics.FAILURES.set_function(lambda: follower.failures)
         metrics.OUTBOX.set_function(lambda: outbox.status().depth)
 
     def __call__(

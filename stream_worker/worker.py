@@ -54,6 +54,7 @@ class Worker:
             settings.stream_out,
             outbox.append,
             DeadLetters(clients.s3, settings.churn_bucket, settings.dead_letter_prefix),
+            settings.log_predictions,
         )
         self._watch = Watch(settings.stream_lease_seconds)
         self._readers: dict[str, ShardReader] = {}

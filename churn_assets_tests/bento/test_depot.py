@@ -30,9 +30,9 @@ def uri(emulator: str) -> str:
 class Host:
     """A machine with a disk of its own."""
 
-    def __init__(self, home: Path, uri: str, **settings: str | float) -> None:
+    def __init__(self, home: Path, uri: str, run_id: str | None = None) -> None:
         self.settings = Settings(
-            churn_home=home, champion_uri=uri, champion_mirror_seconds=1e-6, **settings
+            churn_home=home, champion_uri=uri, champion_mirror_seconds=1e-6, run_id=run_id
         )
         self.pointer = self.settings.live_pointer
         self.depot = Depot(uri, self.pointer)
@@ -65,9 +65,9 @@ def served(follower: ChampionFollower) -> str | None:
     return follower.runner.champion.model_run_id if follower.runner else None
 
 
-def key(uri: str, name: str) -> dict[str, str]:
+def put(uri: str, name: str, body: bytes) -> None:
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    return {"Bucket": bucket, "Key": f"{prefix}/{name}"}
+    boto3.client("s3").put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=body)
 
 
 def test_a_server_follows_releases_and_going_back_on_other_hosts(
@@ -185,15 +185,13 @@ def test_a_damaged_champion_never_goes_live_and_a_mended_one_does(
     server = Host(tmp_path / "server", uri)
     follower = ChampionFollower(server.settings)
     assert served(follower) == RUNS[2]
-    s3 = boto3.client("s3")
     dagster.release(3)
-    s3.put_object(**key(uri, f"v3/{file}"), Body=b"{}")
+    put(uri, f"v3/{file}", b"{}")
     assert served(follower) == RUNS[2]
     assert follower.error
     assert file in follower.error
     assert server.names() == {"v2", "live.json"}
-    mended = dagster.pointer.parent / "v3" / file
-    s3.put_object(**key(uri, f"v3/{file}"), Body=mended.read_bytes())
+    put(uri, f"v3/{file}", (dagster.pointer.parent / "v3" / file).read_bytes())
     assert served(follower) == RUNS[3]
     assert follower.error is None
 
@@ -202,8 +200,7 @@ def test_a_damaged_champion_never_goes_live_and_a_mended_one_does(
 def test_a_pointer_that_leads_elsewhere_is_refused(
     dagster: Host, uri: str, tmp_path: Path, path: str
 ) -> None:
-    body = msgspec.json.encode(LivePointer(path, "churn:v2", RUNS[2]))
-    boto3.client("s3").put_object(**key(uri, "live.json"), Body=body)
+    put(uri, "live.json", msgspec.json.encode(LivePointer(path, "churn:v2", RUNS[2])))
     with pytest.raises(ChampionError, match="no name of a champion folder"):
         Depot(uri, tmp_path / "champion" / "live.json").fetch()
 

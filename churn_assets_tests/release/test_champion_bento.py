@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from bento.champion import read_live, sha256
+from bento.champion import live_folder, read_live, sha256
 from bento.customer import FEATURES
 from bento.runner import ChampionFollower, ChurnRunner
 from bento.settings import get_settings
@@ -108,10 +108,11 @@ def test_the_champion_is_packaged_tested_and_live() -> None:
     assert runner.champion.model_run_id == run_id
     assert runner.champion.threshold == 0.4
     assert runner.champion.synthetic is True
-    pointer = read_live(get_settings().live_pointer)
-    assert pointer is not None
-    assert pointer.model_run_id == run_id
-    assert Path(pointer.path) == Path(value["folder"]).absolute()
+    pointer = get_settings().live_pointer
+    now = read_live(pointer)
+    assert now is not None
+    assert now.model_run_id == run_id
+    assert live_folder(pointer, now) == Path(value["folder"])
 
     (event,) = result.asset_materializations_for_node("champion_bento")
     parity, rows = event.metadata["parity"].value, event.metadata["rows_compared"].value

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 from mlflow import MlflowClient
 
+from bento.settings import get_settings
 from churn_assets.defs.resources.mlflow import mlflow_run, run_url
 
 EXPERIMENT = "faults"
@@ -108,3 +109,10 @@ def test_a_run_that_succeeds_in_process_ends_as_finished(experiment: str) -> Non
 def test_urls_show_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://someone:secret@mlflow.example/")
     assert run_url("r", "1") == "https://mlflow.example/#/experiments/1/runs/r"
+
+
+def test_urls_lead_where_browsers_reach_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5051")
+    monkeypatch.setenv("MLFLOW_PUBLIC_URL", "https://churn.example/mlflow/")
+    get_settings.cache_clear()
+    assert run_url("r", "1") == "https://churn.example/mlflow/#/experiments/1/runs/r"
