@@ -1,0 +1,33 @@
+"""The compose stack's passwords: made once, kept, and all that the compose file asks for."""
+
+import re
+import subprocess
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from churn_assets_tests.conftest import ROOT
+
+SCRIPT = ROOT / "deploy" / "compose" / "secrets.sh"
+
+
+def secrets(folder: Path) -> dict[str, str | None]:
+    subprocess.run([SCRIPT], cwd=folder, check=True)
+    return dotenv_values(folder / ".env")
+
+
+def test_passwords_are_long_different_private_and_stay(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("GRAFANA_PASSWORD=mine\n")
+    first = secrets(tmp_path)
+    assert first["GRAFANA_PASSWORD"] == "mine"
+    made = [v for k, v in first.items() if k.endswith("_PASSWORD") and v != "mine"]
+    assert len(set(made)) == len(made) == 5
+    assert all(re.fullmatch("[0-9a-f]{48}", value or "") for value in made)
+    assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
+    assert secrets(tmp_path) == first
+
+
+def test_every_password_that_compose_insists_on_is_made(tmp_path: Path) -> None:
+    asked = set(re.findall(r"\$\{(\w+):\?", (ROOT / "docker-compose.yaml").read_text()))
+    made = {name for name in secrets(tmp_path) if name.endswith("_PASSWORD")}
+    assert asked == made
