@@ -111,9 +111,11 @@ class Server:
 
 def churn_service(home: Path, **env: str) -> Server:
     """Our service with `home` as its CHURN_HOME, on a free port."""
-    home.mkdir(parents=True, exist_ok=True)
+    temporary = home / "tmp"  # a service that is killed leaves BentoML's folders there
+    temporary.mkdir(parents=True, exist_ok=True)
     port = free_port()
     settings = {
+        "TMPDIR": str(temporary),
         "CHURN_ENV": "test",
         "CHURN_HOME": str(home),
         "BENTOML_HOME": str(home / "bentoml"),
