@@ -90,7 +90,8 @@ ELSEWHERE: Mapping[tuple[str, str], tuple[str, str]] = {
     ("stream_worker.leases", "create_table"): ("worker", "Terraform has made it"),
     ("stream_worker.leases", "table_exists"): ("worker", "Terraform has made it"),
     ("stream_worker.shards", "*"): ("lambda", "Lambda itself reads the stream"),
-    ("churn_assets.defs.monitoring.publishing", "*"): ("exporter", "reports are the pipeline's"),
+    ("churn_assets.defs.monitoring.publishing", "*"): ("exporter reports", "made by the pipeline"),
+    ("bento.secret", "get_secret_value"): ("reports", "pages need no prediction store"),
     ("churn_assets.defs.monitoring.reference", "put_object"): ("exporter", "made by the pipeline"),
 }
 """By module and method (* for all): the components that hold the call but do not make it."""

@@ -5,9 +5,10 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import boto3
 
@@ -42,19 +43,31 @@ def emulator() -> Iterator[dict[str, str]]:
             )
         try:
             wait_for(lambda: process.poll() is None and _healthy(url), "the emulator")
-            boto3.client(
-                "s3",
-                endpoint_url=url,
-                region_name=REGION,
-                aws_access_key_id="check",
-                aws_secret_access_key="check",  # noqa: S106 - the emulator takes any
-            ).create_bucket(
+            client(cloud, "s3").create_bucket(
                 Bucket=STATE_BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
             )
             yield cloud
         finally:
             process.terminate()
             process.wait(20)
+
+
+def client(cloud: Mapping[str, str], service: str) -> Any:
+    """A boto3 client of an emulated cloud."""
+    return boto3.client(  # type: ignore[call-overload]
+        service,
+        endpoint_url=cloud["AWS_ENDPOINT_URL"],
+        region_name=REGION,
+        aws_access_key_id=cloud["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=cloud["AWS_SECRET_ACCESS_KEY"],
+    )
+
+
+def tag_streams(cloud: Mapping[str, str], **tags: str) -> None:
+    """Give streams the tags they were created with: AWS keeps those, the emulator drops them."""
+    kinesis = client(cloud, "kinesis")
+    for name in kinesis.list_streams()["StreamNames"]:
+        kinesis.add_tags_to_stream(StreamName=name, Tags=tags)
 
 
 def _healthy(url: str) -> bool:

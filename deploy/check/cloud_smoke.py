@@ -6,13 +6,13 @@ With `--gone`: whether anything is left.
 """
 
 import argparse
-import json
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import boto3
+import msgspec
 
 from bento.champion import LivePointer
 from bento.depot import Depot
@@ -23,11 +23,12 @@ from churn_assets_tests.conftest import free_port
 from churn_assets_tests.serving import mongo_server
 from churn_assets_tests.streaming import read_stream, stream_worker
 from deploy.check.cloud import STATE_BUCKET, wait_for
+from stream_worker.aws import Clients
 
 
 def work(folder: Path) -> None:
     """One customer and one record that is none, from stream to stream."""
-    settings, kinesis = Settings(), boto3.client("kinesis")
+    settings, kinesis = Settings(), Clients().kinesis
     released = folder / "released" / "seed-0"
     champion = make_champion(released)
     depot = Depot(str(settings.champion_uri), folder / "released" / "live.json")
@@ -40,23 +41,22 @@ def work(folder: Path) -> None:
     secret: Any = boto3.client("secretsmanager")
     uri = f"mongodb://127.0.0.1:{port}"
     secret.put_secret_value(SecretId=os.environ["MONGODB_URI"], SecretString=uri)
-    customer = random_customers(1, 0)[0]
+    customer = msgspec.structs.replace(random_customers(1, 0)[0], customer_id=123)
     with mongo_server(folder / "mongo", port), stream_worker(folder / "churn", "worker"):
-        for data in (b"no customer", json.dumps({**customer, "customer_id": 123}).encode()):
+        for data in (b"no customer", msgspec.json.encode(customer)):
             kinesis.put_record(StreamName=settings.stream_in, PartitionKey="1", Data=data)
         answers: list[Any] = []
 
         def answered() -> bool:
             records = read_stream(kinesis, settings.stream_out).values()
-            answers[:] = [json.loads(record.data) for shard in records for record in shard]
-            return len(answers) > 1
+            answers[:] = [msgspec.json.decode(record.data) for shard in records for record in shard]
+            return bool(answers)
 
-        wait_for(answered, "answers")
+        wait_for(answered, "answer")
         wait_for(lambda: open_store(settings).count() == 1, "log row in the secret's MongoDB")
-    runs = {answer.get("model_run_id") for answer in answers}
-    print(answers)
-    if champion.model_run_id not in runs:
-        raise SystemExit(f"not the champion's answers: {answers}")
+    [answer] = answers
+    if (answer["customer_id"], answer["model_run_id"]) != (123, champion.model_run_id):
+        raise SystemExit(f"not the champion's answer: {answer}")
     letters = boto3.client("s3").list_objects_v2(
         Bucket=settings.churn_bucket, Prefix=settings.dead_letter_prefix
     )

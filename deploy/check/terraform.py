@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deploy.check import aws_calls
-from deploy.check.cloud import STATE_BUCKET, emulator
+from deploy.check.cloud import STATE_BUCKET, emulator, tag_streams
 from deploy.check.framework import Check, CheckError, Fault, SkipError, run, tool
 
 MODULE = "deploy/terraform"
@@ -89,7 +89,8 @@ def life(root: Path) -> int:
         environment = cloud | variables(EVERYTHING)
         apply = ("apply", "-auto-approve")
         terraform(folder, *apply, environment=environment)
-        resources = len(terraform(folder, "state", "list", environment=environment).splitlines())
+        tag_streams(cloud, **{"project": "churn", "managed-by": "terraform"})
+        state = terraform(folder, "state", "list", environment=environment).splitlines()
         again = terraform(folder, *apply, environment=environment)
         if "0 added, 0 changed, 0 destroyed" not in again:
             raise CheckError(f"a second apply changes something:\n{again}")
@@ -102,7 +103,7 @@ def life(root: Path) -> int:
         if left := terraform(folder, "state", "list", environment=environment):
             raise CheckError(f"left in the state: {left}")
         run([*program, "--gone"], root, cloud | settings, timeout=60)
-        return resources
+        return sum(not name.startswith("data.") for name in state)
 
 
 def policies(state: Mapping[str, Any]) -> dict[str, set[str]]:
