@@ -1,4 +1,4 @@
-"""Checks that the documents say what there is: links, make's targets, environment variables."""
+"""Checks that the documents say what there is: links, targets, variables, tests."""
 
 import re
 from collections.abc import Iterator
@@ -80,6 +80,26 @@ def variables(root: Path) -> int:
     return len(named)
 
 
+def tests(root: Path) -> int:
+    """Every test that a document names is there: what is said to be shown is shown."""
+    there = {
+        name
+        for path in tracked(root)
+        if path.name.startswith("test_")
+        for name in [path.name, *re.findall(r"^def (test_\w+)", path.read_text(), re.M)]
+    }
+    named = {
+        (name, str(path.relative_to(root)))
+        for path in documents(root)
+        for text in code(path)
+        for name in re.findall(r"\btest_\w+(?:\.py)?", text)
+    }
+    gone = sorted(f"{path}: {name}" for name, path in named if name not in there)
+    if gone:
+        raise CheckError("no such test:\n" + "\n".join(gone))
+    return len(named)
+
+
 CHECKS = (
     Check(
         "links",
@@ -94,5 +114,10 @@ CHECKS = (
         "variables",
         variables,
         (Fault("docs/operations.md", "`OUTBOX_MAX_BYTES`", "`OUTBOX_LIMIT_BYTES`"),),
+    ),
+    Check(
+        "named-tests",
+        tests,
+        (Fault("docs/security.md", "`test_log_holds_no_values", "`test_log_holds_few_values"),),
     ),
 )
