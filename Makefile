@@ -79,6 +79,10 @@ rollback-live: ## Make the previous champion live (tag=TAG: that one), also whil
 quarantine: ## List the rows that became no customer, and why
 	@$(BIN)/python -m churn_assets.defs.features.quarantine
 
+.PHONY: score
+score: ## Score files with the live champion: make score data=INPUT out=OUTPUT (files, folders, s3://)
+	@$(BIN)/python -m churn_assets.score "$(data)" "$(out)"
+
 .PHONY: simulate
 simulate: ## Send customers over HTTP every 60 s (RATE=50: a second; COVARIATE_DRIFT=, CONCEPT_DRIFT= 0..1; LABELS_AFTER=60)
 	@$(BIN)/python -m churn_assets.simulator http $(if $(RATE),--rate $(RATE)) $(if $(LABELS_AFTER),--labels-after $(LABELS_AFTER)) \
@@ -223,6 +227,16 @@ format: ## Format the code and mend what can be mended (ruff)
 .PHONY: types
 types: ## Check the types (mypy --strict)
 	$(BIN)/mypy $(CODE)
+
+.venv-spark/.installed: deploy/spark.lock pyproject.toml $(UV)
+	@$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-spark
+	@$(with_index) $(UV) pip sync --quiet --python .venv-spark/bin/python --require-hashes $<
+	@$(UV) pip install --quiet --python .venv-spark/bin/python --no-deps --no-build-isolation --offline --editable .
+	@touch $@
+
+.PHONY: test-spark
+test-spark: install .venv-spark/.installed ## Score the registered model in a local Spark (needs Java 17)
+	.venv-spark/bin/python -m pytest churn_assets_tests/scale/test_spark.py
 
 .PHONY: check
 check: lint types test ## lint, types and test
