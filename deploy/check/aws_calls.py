@@ -18,13 +18,9 @@ ENTRIES: Mapping[str, tuple[str, ...]] = {
     "lambda": ("stream_worker.lambda_handler",),
     "exporter": ("churn_assets.exporter",),
     "reports": ("churn_assets.reports_mirror",),
-    "pipeline": ("churn_assets.definitions", "churn_assets.defs"),
-    "dagster": (),
+    "dagster": ("churn_assets.definitions", "churn_assets.defs"),
 }
-"""By component, the modules (for a package: all of it) that its process starts with.
-
-`pipeline` is Dagster's code server and run pods; `dagster` its pages and daemon, without our code.
-"""
+"""By component, the modules (for a package: all of it) that its process starts with."""
 
 ACTIONS: Mapping[str, frozenset[str]] = {
     method: frozenset(actions.split())
@@ -72,27 +68,32 @@ AMBIGUOUS = frozenset({"create_table", "get_secret_value", "query", "scan"})
 """Names that others have, too: boto3's where an argument is spelt in its way (`TableName=`)."""
 
 LIBRARIES: Mapping[str, frozenset[str]] = {
-    # MLflow's S3 store: models and plots of a run, uploaded and read by the run itself.
-    "pipeline": frozenset(
-        {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"}
+    # MLflow's models and plots of a run; Dagster's logs of runs, which go with their run.
+    "dagster": frozenset(
+        f"s3:{action}"
+        for action in (
+            "AbortMultipartUpload",
+            "DeleteObject",
+            "GetObject",
+            "ListBucket",
+            "PutObject",
+        )
     ),
-    # The logs of runs, shown, and deleted with their run.
-    "dagster": frozenset({"s3:ListBucket", "s3:GetObject", "s3:DeleteObject"}),
 }
 
 ELSEWHERE: Mapping[tuple[str, str], tuple[str, str]] = {
     ("bento.depot", "put_object"): (
         "http worker lambda exporter",
-        "servers fetch champions; the pipeline adds and releases them",
+        "servers fetch champions; Dagster adds and releases them",
     ),
     ("stream_worker.dead_letters", "get_object"): ("worker lambda", "a replay's, by operators"),
     ("stream_worker.dead_letters", "delete_object"): ("worker lambda", "a replay's, by operators"),
     ("stream_worker.leases", "create_table"): ("worker", "Terraform has made it"),
     ("stream_worker.leases", "table_exists"): ("worker", "Terraform has made it"),
     ("stream_worker.shards", "*"): ("lambda", "Lambda itself reads the stream"),
-    ("churn_assets.defs.monitoring.publishing", "*"): ("exporter reports", "made by the pipeline"),
+    ("churn_assets.defs.monitoring.publishing", "*"): ("exporter reports", "made by Dagster"),
     ("bento.secret", "get_secret_value"): ("reports", "pages need no prediction store"),
-    ("churn_assets.defs.monitoring.reference", "put_object"): ("exporter", "made by the pipeline"),
+    ("churn_assets.defs.monitoring.reference", "put_object"): ("exporter", "made by Dagster"),
 }
 """By module and method (* for all): the components that hold the call but do not make it."""
 
@@ -148,7 +149,7 @@ def reached(root: Path, entries: tuple[str, ...]) -> dict[str, Path]:
             continue
         found[name] = path
         waiting += imports(ast.parse(path.read_text()))
-    if entries and not found:
+    if not found:
         raise CheckError(f"no module {' or '.join(entries)}")
     return found
 

@@ -186,7 +186,7 @@ CHECKS = (
         validate,
         (
             Fault(f"{MODULE}/storage.tf", "point_in_time_recovery {", "point_in_time {"),
-            Fault(f"{MODULE}/outputs.tf", "aws_iam_role.github[*]", "aws_iam_role.gitlab[*]"),
+            Fault(f"{MODULE}/outputs.tf", "aws_iam_role.github :", "aws_iam_role.gitlab :"),
         ),
     ),
     Check(

@@ -1,4 +1,15 @@
-# GitHub Actions push images without a stored key: the run's own token is exchanged for the role.
+# GitHub Actions work without a stored key: a run's own token is exchanged for a role. A job that
+# logs a machine in hands over what its role may, so that it has one that cannot push.
+locals {
+  github_roles = var.github_repository == null ? {} : {
+    push = { subjects = var.github_subjects, policy = data.aws_iam_policy_document.push.json }
+    pull = {
+      subjects = ["environment:${var.github_deploy_environment}"]
+      policy   = data.aws_iam_policy_document.pull.json
+    }
+  }
+}
+
 resource "aws_iam_openid_connect_provider" "github" {
   count = var.github_repository != null && var.github_oidc_provider_arn == null ? 1 : 0
 
@@ -7,7 +18,7 @@ resource "aws_iam_openid_connect_provider" "github" {
 }
 
 data "aws_iam_policy_document" "github_trust" {
-  count = var.github_repository == null ? 0 : 1
+  for_each = local.github_roles
 
   statement {
     actions = ["sts:AssumeRoleWithWebIdentity"]
@@ -26,7 +37,7 @@ data "aws_iam_policy_document" "github_trust" {
     condition {
       test     = "StringLike"
       variable = "token.actions.githubusercontent.com:sub"
-      values   = [for subject in var.github_subjects : "repo:${var.github_repository}:${subject}"]
+      values   = [for subject in each.value.subjects : "repo:${var.github_repository}:${subject}"]
     }
   }
 }
@@ -54,17 +65,17 @@ data "aws_iam_policy_document" "push" {
 }
 
 resource "aws_iam_role" "github" {
-  count = var.github_repository == null ? 0 : 1
+  for_each = local.github_roles
 
-  name                 = "${var.project}-github"
-  assume_role_policy   = data.aws_iam_policy_document.github_trust[0].json
+  name                 = "${var.project}-github-${each.key}"
+  assume_role_policy   = data.aws_iam_policy_document.github_trust[each.key].json
   max_session_duration = 3600
 }
 
 resource "aws_iam_role_policy" "github" {
-  count = var.github_repository == null ? 0 : 1
+  for_each = local.github_roles
 
-  name   = "push-images"
-  role   = aws_iam_role.github[0].id
-  policy = data.aws_iam_policy_document.push.json
+  name   = "${each.key}-images"
+  role   = aws_iam_role.github[each.key].id
+  policy = each.value.policy
 }

@@ -35,9 +35,9 @@ output "vm_instance_profile" {
   value       = one(aws_iam_instance_profile.vm[*].name)
 }
 
-output "github_role_arn" {
-  description = "What the workflows assume."
-  value       = one(aws_iam_role.github[*].arn)
+output "github_role_arns" {
+  description = "The variable AWS_ROLE: push that of the repository, pull that of its environment vm."
+  value       = { for name, role in aws_iam_role.github : name => role.arn }
 }
 
 output "lambda_function" {

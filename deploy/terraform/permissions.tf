@@ -80,18 +80,8 @@ locals {
       },
     ]
 
-    # Dagster's pages and daemon: the logs of runs, which go with their run.
+    # Dagster's servers and runs. Customers and labels are others' and only read.
     dagster = [
-      local.list_bucket,
-      {
-        sid       = "ShowLogs"
-        actions   = ["s3:DeleteObject", "s3:GetObject"]
-        resources = ["${local.bucket}/dagster/logs/*"]
-      },
-    ]
-
-    # Dagster's code server and run pods. Customers and labels are others' and only read.
-    pipeline = [
       local.list_bucket,
       {
         sid       = "ReadObjects"
@@ -107,9 +97,9 @@ locals {
         ]
       },
       {
-        sid       = "DropTruth"
+        sid       = "DropTruthAndLogs"
         actions   = ["s3:DeleteObject"]
-        resources = ["${local.bucket}/truth/*"]
+        resources = ["${local.bucket}/truth/*", "${local.bucket}/dagster/logs/*"]
       },
     ]
   }
@@ -121,7 +111,7 @@ data "aws_iam_policy_document" "component" {
   dynamic "statement" {
     for_each = concat(
       each.value,
-      contains(["dagster", "reports"], each.key) ? [] : local.read_secret,
+      each.key == "reports" ? [] : local.read_secret,
       local.use_key,
     )
 

@@ -6,7 +6,7 @@ locals {
   vm_policies = var.vm_profile ? local.components : toset([])
 }
 
-# A role a Kubernetes service account of the same name (deploy/k8s/base/accounts.yaml).
+# A role a Kubernetes service account: churn-http, churn-worker, ... (deploy/k8s).
 data "aws_iam_policy_document" "pod_trust" {
   for_each = local.pod_roles
 
@@ -21,7 +21,7 @@ data "aws_iam_policy_document" "pod_trust" {
     condition {
       test     = "StringEquals"
       variable = "${local.eks_issuer}:sub"
-      values   = ["system:serviceaccount:${var.namespace}:${each.key}"]
+      values   = ["system:serviceaccount:${var.namespace}:churn-${each.key}"]
     }
 
     condition {

@@ -10,7 +10,7 @@ variable "eks_oidc_provider_arn" {
 }
 
 variable "namespace" {
-  description = "Kubernetes namespace of the service accounts http, worker, ..."
+  description = "Kubernetes namespace of the service accounts churn-http, churn-worker, ..."
   type        = string
   default     = "churn"
 }
@@ -33,7 +33,7 @@ variable "github_repository" {
 }
 
 variable "github_subjects" {
-  description = "Which of its runs: what follows repo:OWNER/NAME: in the token's subject. * matches within tags."
+  description = "Which of its runs may push: what follows repo:OWNER/NAME: in the token's subject."
   type        = list(string)
   default     = ["ref:refs/heads/main", "ref:refs/tags/v*"]
 
@@ -43,6 +43,12 @@ variable "github_subjects" {
     ])
     error_message = "Each is ref:refs/heads/..., ref:refs/tags/... or environment:..., never a bare wildcard or pull_request."
   }
+}
+
+variable "github_deploy_environment" {
+  description = "GitHub environment whose jobs let a machine pull images, and may not push any."
+  type        = string
+  default     = "vm"
 }
 
 variable "github_oidc_provider_arn" {

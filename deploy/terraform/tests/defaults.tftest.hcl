@@ -113,7 +113,7 @@ run "least_privilege" {
 
   assert {
     condition = alltrue(flatten([
-      for statement in data.aws_iam_policy_document.component["pipeline"].statement : [
+      for statement in data.aws_iam_policy_document.component["dagster"].statement : [
         for resource in statement.resources : !endswith(resource, "/ID1/*") && !endswith(resource, "/labels/*")
       ]
     ]))

@@ -90,14 +90,14 @@ run "pods" {
   }
 
   assert {
-    condition     = toset(keys(aws_iam_role.pod)) == toset(["dagster", "exporter", "http", "pipeline", "reports", "worker"])
+    condition     = toset(keys(aws_iam_role.pod)) == toset(["dagster", "exporter", "http", "reports", "worker"])
     error_message = "Not one role for each service account."
   }
 
   assert {
     condition = contains(
       flatten([for c in data.aws_iam_policy_document.pod_trust["http"].statement[0].condition : c.values]),
-      "system:serviceaccount:churn:http",
+      "system:serviceaccount:churn:churn-http",
     )
     error_message = "Another service account may assume the role."
   }
@@ -115,10 +115,23 @@ run "github" {
 
   assert {
     condition = alltrue(flatten([
-      for c in data.aws_iam_policy_document.github_trust[0].statement[0].condition :
+      for c in data.aws_iam_policy_document.github_trust["push"].statement[0].condition :
       [for v in c.values : startswith(v, "repo:owner/name:ref:refs/")] if endswith(c.variable, ":sub")
     ]))
     error_message = "Another repository may push images."
+  }
+
+  assert {
+    condition = contains(
+      flatten([for c in data.aws_iam_policy_document.github_trust["pull"].statement[0].condition : c.values]),
+      "repo:owner/name:environment:vm",
+    )
+    error_message = "The deployment to the machine cannot log it in."
+  }
+
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.github["pull"].policy, "Put") && !strcontains(join(" ", flatten([for s in data.aws_iam_policy_document.pull.statement : s.actions])), "Put")
+    error_message = "The machine is handed a login that pushes."
   }
 }
 
