@@ -79,13 +79,19 @@ class ChurnApp:
         if scope["type"] == "http":
             await self._http(scope, receive, send)
         elif scope["type"] == "lifespan":
-            self._predictor.start()
-            try:
-                await self._bentoml_app(scope, receive, send)
-            finally:
-                await asyncio.to_thread(self._predictor.stop)
+            await self._lifespan(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1000})
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def after_us(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown"):
+                await asyncio.to_thread(self._predictor.stop)
+            await send(message)
+
+        self._predictor.start()
+        # uvicorn ends the process as soon as it is told that the shutdown is complete.
+        await self._bentoml_app(scope, receive, after_us)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()

@@ -5,12 +5,16 @@ so the same customer gets the same float bits everywhere. It imports no BentoML.
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+
+# Else it reports models and machine to its makers, from a thread of its own.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import msgspec
 import numpy as np

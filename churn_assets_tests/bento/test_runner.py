@@ -1,5 +1,7 @@
 """The one scorer: the same bits whoever asks, and XGBoost's answer."""
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from bento.customer import FEATURES, encode
 from bento.runner import ChampionFollower, ChurnRunner
 from bento.settings import get_settings
 from churn_assets_tests.champions import make_champion, point, random_customers
+from churn_assets_tests.conftest import ROOT
 
 TREES = 300
 
@@ -52,6 +55,16 @@ def matrix() -> NDArray[np.float32]:
 def bits(scores: NDArray[np.float32]) -> list[int]:
     assert scores.dtype == np.float32
     return [int(pattern) for pattern in np.ascontiguousarray(scores).view(np.uint32)]
+
+
+def test_scoring_reports_nothing_to_anybody(folder: Path, tmp_path: Path) -> None:
+    """ONNX Runtime would leave an identifier of the machine and its queue of reports here."""
+    code = (
+        f"from pathlib import Path; from bento.runner import *; ChurnRunner(Path({str(folder)!r}))"
+    )
+    env = {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "CHURN_HOME": str(tmp_path / "churn")}
+    subprocess.run([sys.executable, "-c", code], env=env, check=True)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_single_and_batch_have_the_same_bits(
