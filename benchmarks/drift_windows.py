@@ -86,7 +86,7 @@ class World:
         """Synthetic customers, and a model that was fitted on some of them."""
         everybody = dataset.build(clean(generator.customers(TRAINED_ON, seed=1)).customers)
         train, test = dataset.split(everybody)
-        matrix, churned = dataset.both_tiers(train)
+        matrix, churned = dataset.both_tiers(train.features, train.churned)
         booster = xgboost.train(
             {"objective": "binary:logistic", "max_depth": 5, "eta": 0.1, "nthread": 1},
             xgboost.DMatrix(matrix, churned),

@@ -67,7 +67,7 @@ def test_folds_validate_each_customer_once_and_never_train_on_it() -> None:
 
 def test_blanked_copies_follow_their_originals_and_hide_only_behaviour() -> None:
     data = dataset.build(cleaned()).take(np.arange(10))
-    features, churned = dataset.both_tiers(data)
+    features, churned = dataset.both_tiers(data.features, data.churned)
     core = len(CORE_FIELDS)
     np.testing.assert_array_equal(features[:10], data.features)
     np.testing.assert_array_equal(features[10:, :core], data.features[:, :core])

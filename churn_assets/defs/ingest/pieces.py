@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from churn_assets.defs.ingest.reading import FORMATS, FormatError, csv_frames
 
-BATCH_ROWS = 20_000
+BATCH_ROWS = 5_000
 """Rows in memory at a time."""
 
 PIECE_ROWS = 200_000

@@ -87,7 +87,7 @@ def csv_frames(system: "pa.fs.FileSystem", path: str) -> Iterator[pd.DataFrame]:
         empty = pa.Table.from_batches([], reader.schema).to_pandas(types_mapper=pd.ArrowDtype)
         for batch in reader:
             frame = pa.Table.from_batches([batch]).to_pandas(types_mapper=pd.ArrowDtype)
-            index = []
+            index: list[int] = []
             while len(index) < len(frame):
                 if row not in odd:
                     index.append(row)

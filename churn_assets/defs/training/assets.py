@@ -43,6 +43,8 @@ def tuned_models(
     customers (80 %, chosen by a hash of the customer id). Each trial is a child run in
     MLflow; the best five are there as models. The same customers and config give
     byte-identical models, in whatever order the rows come and on any number of cores.
+    With TRAINING_FOLDER set the best are refitted on its customers instead, from disk,
+    on DASK_SCHEDULER's cluster where that is set.
     """
     data = dataset.build(cleaned_features)
     train, test = dataset.split(data)
@@ -69,8 +71,15 @@ def tuned_models(
             on_progress=lambda progress: context.log.info(str(progress)),
         )
     wall_s = time.perf_counter() - start
-    context.log.info(f"refitting the best {config.top} on {len(train):,} customers")
-    refits = refit.refit(train, search, config.top, config.seed, provenance.workers())
+    settings, fitted_customers = get_settings(), len(train)
+    if settings.training_folder:
+        context.log.info(f"refitting the best {config.top} on all of {settings.training_folder}")
+        refits, fitted = refit.refit_from_disk(train, search, config.top, config.seed, settings)
+        fitted_customers = fitted.seen.customers
+        tags |= {"fit_customers": str(fitted_customers), "fit_sha256": fitted.sha256}
+    else:
+        context.log.info(f"refitting the best {config.top} on {len(train):,} customers")
+        refits = refit.refit(train, search, config.top, config.seed, provenance.workers())
     records = refit.log_refits(
         client, parent.experiment_id, parent.run_id, refits, train.features[:5], tags
     )
@@ -79,7 +88,7 @@ def tuned_models(
     summary = {
         "trials": len(search.trials),
         "pruned": sum(trial.pruned for trial in search.trials),
-        "customers": len(train),
+        "customers": fitted_customers,
         "searched_customers": len(searched),
         "test_customers": len(test),
         "test_customers_seen": len(set(test.ids) & (set(train.ids) | set(searched.ids))),
@@ -132,7 +141,7 @@ def best_model(
     data = dataset.build(cleaned_features)
     if dataset.fingerprint(data) != tuned_models["data_sha256"]:
         raise dg.Failure("cleaned_features changed after tuned_models: materialize both")
-    train, test = dataset.split(data)
+    _, test = dataset.split(data)
     settings = get_settings()
     name = settings.registered_model
     client = context.resources.mlflow.tracking_client
@@ -151,7 +160,7 @@ def best_model(
         sha256=found.record["sha256"],
         threshold=found.record["threshold"],
         synthetic=tags["synthetic"] == "true",
-        training_customers=len(train),
+        training_customers=tuned_models["search"]["customers"],
         searched_customers=tuned_models["search"]["searched_customers"],
         trials=tuned_models["search"]["trials"],
         tags=tags,

@@ -110,10 +110,9 @@ def tiers(features: Floats) -> dict[str, Floats]:
     return {"full": features, "core": blanked(features)}
 
 
-def both_tiers(data: Dataset) -> tuple[Floats, Labels]:
+def both_tiers(features: Floats, churned: Labels) -> tuple[Floats, Labels]:
     """What a model is fitted on: the customers, then their blanked copies."""
-    stacked = np.concatenate(list(tiers(data.features).values()))
-    return stacked, np.concatenate([data.churned, data.churned])
+    return np.concatenate(list(tiers(features).values())), np.concatenate([churned, churned])
 
 
 def fingerprint(data: Dataset) -> str:

@@ -25,19 +25,24 @@ def quantised(data: Dataset) -> "xgb.QuantileDMatrix":
     """The matrix a model of both tiers is fitted on; fits in several threads may share it."""
     import xgboost as xgb
 
-    features, churned = both_tiers(data)
-    weight = np.repeat(np.array([1, CORE_WEIGHT], np.float32), len(data))
+    features, churned = both_tiers(data.features, data.churned)
     return xgb.QuantileDMatrix(
-        features, churned, weight=weight, nthread=1, feature_names=list(FEATURES)
+        features, churned, weight=weights(len(data)), nthread=1, feature_names=list(FEATURES)
     )
 
 
-def fit(matrix: "xgb.QuantileDMatrix", params: Params, seed: int) -> "xgb.Booster":
-    """A model of both tiers, on one thread, so that its bytes depend on nothing but the input."""
+def weights(customers: int) -> NDArray[np.float32]:
+    """Weights of customers and, after them, of their blanked copies."""
+    return np.repeat(np.array([1, CORE_WEIGHT], np.float32), customers)
+
+
+def fit(matrix: "xgb.DMatrix", params: Params, seed: int, threads: int = 1) -> "xgb.Booster":
+    """A model of both tiers; on one thread its bytes depend on nothing but the input."""
     import xgboost as xgb
 
     settings: dict[str, Any] = {name: value for name, value in params.items() if name != "rounds"}
-    settings |= {"objective": "binary:logistic", "tree_method": "hist", "nthread": 1, "seed": seed}
+    settings |= {"objective": "binary:logistic", "tree_method": "hist"}
+    settings |= {"nthread": threads, "seed": seed}
     # Not xgb.train: it drops the cached predictions of the training rows, wanted for metrics.
     booster = xgb.Booster(settings, [matrix])
     for iteration in range(int(params["rounds"])):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bento.customer import FEATURES
-from churn_assets.defs.training import metrics, model, plots
+from bento.settings import Settings
+from churn_assets.cluster import connect
+from churn_assets.defs.training import distributed, metrics, model, plots
 from churn_assets.defs.training.dataset import Dataset
+from churn_assets.defs.training.distributed import Fitted
 from churn_assets.defs.training.tracking import child_run
 from churn_assets.defs.training.tuning import Search, Trial
 
@@ -43,22 +47,53 @@ def refit(train: Dataset, search: Search, top: int, seed: int, workers: int) -> 
 
     def one(trial: Trial) -> Refit:
         booster = model.fit(matrix, trial.params, seed)
-        churned, full = search.out_of_fold(trial, "full")
-        _, core = search.out_of_fold(trial, "core")
-        means = trial.mean_metrics()
-        return Refit(
-            trial,
-            booster,
-            model.sha256(booster),
-            metrics.best_f1_threshold(churned, full),
-            model.training_metrics(booster, matrix, train.churned)
-            | {name: value for name, value in means.items() if name.startswith("valid_")},
-            churned,
-            {"full": full, "core": core},
-        )
+        trained = model.training_metrics(booster, matrix, train.churned)
+        return _refit(search, trial, booster, trained)
 
     with ThreadPoolExecutor(workers, thread_name_prefix="refit") as pool:
         return list(pool.map(one, search.best(top)))
+
+
+def refit_from_disk(
+    train: Dataset, search: Search, top: int, seed: int, settings: Settings
+) -> tuple[list[Refit], Fitted]:
+    """Fit the `top` best trials on the customers of TRAINING_FOLDER, best first.
+
+    On DASK_SCHEDULER's cluster, else in this process. `train_*` metrics are those on
+    `train`. Raises what `distributed.fit` raises.
+    """
+    trials = search.best(top)
+    with connect(settings.dask_scheduler) if settings.dask_scheduler else nullcontext() as client:
+        fitted = distributed.fit(
+            str(settings.training_folder),
+            [trial.params for trial in trials],
+            seed,
+            client,
+            most_quarantined=settings.max_quarantined_share,
+        )
+    refits = []
+    for trial, booster in zip(trials, fitted.boosters, strict=True):
+        predicted = model.predict_tiers(booster, train.features)
+        trained = model.tier_metrics("train", train.churned, predicted)
+        refits.append(_refit(search, trial, booster, trained))
+    return refits, fitted
+
+
+def _refit(
+    search: Search, trial: Trial, booster: "xgb.Booster", trained: dict[str, float]
+) -> Refit:
+    churned, full = search.out_of_fold(trial, "full")
+    _, core = search.out_of_fold(trial, "core")
+    means = trial.mean_metrics()
+    return Refit(
+        trial,
+        booster,
+        model.sha256(booster),
+        metrics.best_f1_threshold(churned, full),
+        trained | {name: value for name, value in means.items() if name.startswith("valid_")},
+        churned,
+        {"full": full, "core": core},
+    )
 
 
 def log_refits(
