@@ -24,8 +24,25 @@ ROOT = Path(__file__).resolve().parent.parent
 NOWHERE = "http://127.0.0.1:1"
 RAW_DATA = os.environ.get("CHURN_RAW_DATA")
 
+SERVERS = {"emulator", "mlflow_server", "scheduler", "service"}
+"""Fixtures that start servers."""
+
 # Assets read the length of their partitions when they are imported, before any fixture runs.
 os.environ["CHURN_ENV"] = "test"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say what the marker means."""
+    config.addinivalue_line("markers", "integration: stands on running servers or programs")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start servers or programs, by fixture or from a module that does."""
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        starts = {"subprocess", "churn_service"} & set(vars(item.module))
+        if starts or SERVERS & set(item.fixturenames):
+            item.add_marker("integration")
 
 
 @pytest.fixture(scope="session", autouse=True)

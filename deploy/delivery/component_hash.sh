@@ -12,7 +12,7 @@ cd "$(dirname "$0")/../.."
 if [ "$component" = http ]; then
     recipe=bentofile.yaml
     copied=$(git show "$commit:$recipe" |
-        awk '/requirements_txt:/ {print $2} /^ +- "/ {gsub(/[" -]/, ""); print}')
+        awk '/(requirements_txt|dockerfile_template):/ {print $2} /^ +- "/ {gsub(/[" ]|^ *- /, ""); print}')
 else
     recipe=deploy/$component/Dockerfile
     copied=$(git show "$commit:$recipe" |
