@@ -9,7 +9,7 @@ from deploy.check.framework import Check, CheckError, Fault, tracked
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?\n(.*?)^```|`([^`\n]+)`", re.M | re.S)
 MAKE = re.compile(r"(?:^|[;&|]\s*|\$ )make((?: +[a-z][a-z_-]*(?![a-z_=-]))+)", re.M)
-VARIABLE = re.compile(r"(?<![\w-])[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
+VARIABLE = re.compile(r"(?<![\w$-])[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
 
 
 def documents(root: Path) -> list[Path]:
