@@ -154,7 +154,7 @@ class Settings(BaseSettings):
     )
     training_folder: str | None = Field(
         None,
-        description="Folder or s3:// URI of customers too many for memory, for final fits on Dask.",
+        description="Folder or s3:// URI of customers too many for memory, for the final fits.",
     )
     git_commit: str | None = Field(
         None, description="Commit that models are tagged with where there is no git checkout."
