@@ -37,10 +37,10 @@ TEST_FILE = "0.parquet"
 def main() -> None:
     """Run what was asked for."""
     parser = arguments(str(__doc__))
-    parser.add_argument("--files", type=int, default=13, help="of 500,000 customers each")
+    parser.add_argument("--files", type=int, default=14, help="of 500,000 customers each")
     parser.add_argument("--rows", type=int, default=500_000, help="of a file")
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--limit", type=int, default=600, help="MiB of each of two workers")
+    parser.add_argument("--limit", type=int, default=640, help="MiB of each of two workers")
     parser.add_argument("--child", type=Path, help="used by itself")
     asked = parser.parse_args()
     params = tuning.DEFAULTS | {"rounds": asked.rounds}

@@ -10,7 +10,7 @@ from bento.runner import ChurnRunner
 from churn_assets_tests.champions import make_champion
 
 WORKERS = 2
-LIMIT_MB = 400
+LIMIT_MB = 440
 """Of each worker: Dask's nanny ends one that passes 95 % of it."""
 
 

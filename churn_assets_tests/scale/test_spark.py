@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -56,7 +57,7 @@ def champion(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Ch
 
 
 @pytest.fixture(scope="module")
-def spark() -> "Iterator[sql.SparkSession]":
+def spark() -> Iterator[Any]:
     session = (
         sql.SparkSession.builder.master("local[2]")
         .config("spark.ui.enabled", "false")
@@ -69,9 +70,7 @@ def spark() -> "Iterator[sql.SparkSession]":
     session.stop()
 
 
-def test_the_udf_scores_what_the_runner_scores(
-    champion: ChurnRunner, spark: "sql.SparkSession"
-) -> None:
+def test_the_udf_scores_what_the_runner_scores(champion: ChurnRunner, spark: Any) -> None:
     customers = to_customers(cleaned(ROWS, seed=5))
     matrix = np.concatenate(list(dataset.tiers(encode(customers)).values()))
     numbered = pd.DataFrame(matrix, columns=list(FEATURES)).assign(row=np.arange(len(matrix)))
