@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -15,6 +16,7 @@ from churn_assets.defs.resources.mlflow import mlflow_run
 from churn_assets.defs.training import evaluation, model, promotion, selection
 from churn_assets.defs.training.assets import best_model, tuned_models
 from churn_assets.defs.training.checks import gates, unseen_test_customers
+from churn_assets.synthetic import customers
 from churn_assets_tests.training.customers import cleaned
 
 NAME = "best_model-training"
@@ -199,3 +201,28 @@ def test_other_bytes_than_those_logged_are_refused(first: dg.ExecuteInProcessRes
     record = value(first, "tuned_models")["top"][0]
     with pytest.raises(evaluation.ModelMismatchError, match="logged as ffff"):
         evaluation.load(f"runs:/{record['run_id']}/model", "f" * 64)
+
+
+def test_with_a_training_folder_the_best_are_fitted_on_all_of_it(
+    client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    customers(4_000, seed=3).to_parquet(tmp_path / "all.parquet")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT", "folder")
+    monkeypatch.setenv("TRAINING_FOLDER", str(tmp_path))
+    get_settings.cache_clear()
+    config = {"tuned_models": {"config": {"trials": 1, "folds": 2, "top": 1}}}
+    result = dg.materialize(
+        [cleaned_features, raw_s3_data, tuned_models, best_model],
+        resources=RESOURCES,
+        run_config={"ops": config},
+    )
+    search = value(result, "tuned_models")["search"]
+    one = value(result, "best_model")
+    assert search["searched_customers"] < 2_500 < 3_100 < search["customers"] < 3_300
+    tags = client.get_model_version("best_model-folder", one["version"]).tags
+    assert tags["fit_customers"] == str(search["customers"])
+    assert len(tags["fit_sha256"]) == 64
+    card = mlflow.artifacts.load_text(
+        f"{client.get_run(one['run_id']).info.artifact_uri}/model_card.md"
+    )
+    assert f"{search['customers']:,} training customers" in card
