@@ -167,6 +167,10 @@ def _log(
 
 def _requirements() -> list[str]:
     """Pinned here because MLflow would otherwise load each model in a new process to infer them."""
-    from importlib.metadata import version
+    import mlflow
+    import numpy
+    import pandas
+    import xgboost  # in images from the distribution xgboost-cpu: asked for its own version
 
-    return [f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pandas", "xgboost")]
+    modules = (mlflow, numpy, pandas, xgboost)
+    return [f"{module.__name__}=={module.__version__}" for module in modules]
