@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--http-us", type=float, default=79.0)
     parser.add_argument("--stream-us", type=float, default=33.5)
     parser.add_argument("--scoring-us", type=float, default=11.7, help="of the Lambda's scoring")
-    parser.add_argument("--batch-us", type=float, default=22.0)
+    parser.add_argument("--batch-us", type=float, default=16.7)
     parser.add_argument("--lambda-batch", type=int, default=100, help="records an invocation")
     parser.add_argument("--lambda-ms", type=float, default=20.0, help="an invocation beside that")
     parser.add_argument("--utilisation", type=float, default=0.5, help="share of capacity used")

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from bento.champion import MANIFEST_FILE, ONNX_FILE, XGBOOST_FILE
 from bento.customer import tier
 from bento.runner import ChurnRunner
+from churn_assets.cluster import ClusterError
 from churn_assets.defs.features.rows import ID, SCORABLE, Rows, clean_name, judge
 from churn_assets.defs.ingest.pieces import Piece, files, filesystem, frames, pieces, schema
 
@@ -90,14 +91,20 @@ def score_here(runner: ChurnRunner, jobs: Sequence[Job], progress: Progress) -> 
 
 
 def score_on(client: "Client", folder: Path, jobs: Sequence[Job], progress: Progress) -> Tally:
-    """Score on a cluster with the champion in `folder`; the first error there is raised here."""
-    from distributed import as_completed
+    """Score on a cluster with the champion in `folder`; the first error there is raised here.
+
+    `ClusterError` when workers die of it.
+    """
+    from distributed import KilledWorker, as_completed
 
     model = client.scatter(_files(folder), broadcast=True)
     futures = [client.submit(_score_there, model, job, pure=False, retries=2) for job in jobs]
     total = Tally()
     for future in as_completed(futures):
-        done: Tally = future.result()
+        try:
+            done: Tally = future.result()
+        except KilledWorker as error:
+            raise ClusterError(f"workers died of a piece, of want of memory? {error}") from error
         total = total.plus(done)
         progress(done.rows)
     return total
