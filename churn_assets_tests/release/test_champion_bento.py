@@ -14,6 +14,7 @@ from bento.champion import live_folder, read_live, sha256
 from bento.customer import FEATURES
 from bento.runner import ChampionFollower, ChurnRunner
 from bento.settings import get_settings
+from churn_assets import release as command
 from churn_assets.defs.release import live
 from churn_assets.defs.release.assets import champion_bento
 from churn_assets.defs.release.sensors import CHANGE_TAG, promoted_champion, release_job
@@ -185,6 +186,38 @@ def test_what_was_taken_off_by_hand_stays_off_until_the_alias_moves(
     assert release()["live"] is True, "promoted again on purpose"
     follower.refresh()
     assert follower.runner.champion.model_run_id == bad
+
+
+def test_hosts_without_a_common_disk_release_and_hold_back_as_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def on_host(name: str) -> Path:
+        """From now on this is another machine, with an empty disk the first time."""
+        monkeypatch.setenv("CHURN_HOME", str(tmp_path / name))
+        get_settings.cache_clear()
+        return get_settings().live_pointer
+
+    uri = f"s3://{get_settings().churn_bucket}/champions-{tmp_path.name}"
+    monkeypatch.setenv("CHAMPION_URI", uri)
+    monkeypatch.setenv("CHAMPION_MIRROR_SECONDS", "0.001")
+    on_host("server")
+    follower = ChampionFollower(get_settings())
+    good, good_version = train(7)
+    bad, bad_version = train(8)
+    for run, version in ((good, good_version), (bad, bad_version)):
+        on_host(f"pod-{version}")
+        promote(version)
+        assert release()["live"] is True
+        follower.refresh()
+        assert follower.runner
+        assert follower.runner.champion.model_run_id == run
+
+    on_host("laptop")
+    assert command.main(["back"]) == 0
+    on_host("pod-later")
+    assert release()["live"] is False, "taken off on another machine, and held back here"
+    follower.refresh()
+    assert follower.runner.champion.model_run_id == good
 
 
 def test_run_id_packages_that_run_and_leaves_the_pointer(monkeypatch: pytest.MonkeyPatch) -> None:
