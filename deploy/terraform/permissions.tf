@@ -65,9 +65,9 @@ locals {
       local.list_bucket,
       local.read_champions,
       {
-        sid       = "ReadReferences"
+        sid       = "ReadReferencesAndNewestReports"
         actions   = ["s3:GetObject"]
-        resources = ["${local.bucket}/reference/*"]
+        resources = ["${local.bucket}/reference/*", "${local.bucket}/reports/newest.json"]
       },
     ]
 
