@@ -217,6 +217,6 @@ CHECKS = (
     Check(
         "terraform-apply",
         life,
-        (Fault(f"{MODULE}/versions.tf", '"terraform" }', "timestamp() }"),),
+        (Fault(f"{MODULE}/storage.tf", '"MONGODB_URI"', "timestamp()"),),
     ),
 )
