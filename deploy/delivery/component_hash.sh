@@ -15,9 +15,9 @@ if [ "$component" = http ]; then
         awk '/(requirements_txt|dockerfile_template):/ {print $2} /^ +- "/ {gsub(/[" ]|^ *- /, ""); print}')
 else
     recipe=deploy/$component/Dockerfile
-    copied=$(git show "$commit:$recipe" |
+    copied=".dockerignore $(git show "$commit:$recipe" |
         sed -e ':join' -e '/\\$/ {N; s/\\\n/ /; b join' -e '}' |
-        awk '$1 == "COPY" && !/--from=/ {for (i = 2; i < NF; i++) if ($i !~ /^--/) print $i}')
+        awk '$1 == "COPY" && !/--from=/ {for (i = 2; i < NF; i++) if ($i !~ /^--/) print $i}')"
 fi
 
 content=${CHURN_EPOCH:-$(date -u +%Y-%m)}
