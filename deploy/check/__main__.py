@@ -1,33 +1,40 @@
 """`python -m deploy.check`: check everything under deploy/, or show that the checks find faults."""
 
 import argparse
-import importlib
-import importlib.util
 from collections.abc import Sequence
 
-from deploy.check import engine, faults, runner
+from deploy.check import (
+    compose,
+    documents,
+    engine,
+    faults,
+    files,
+    images,
+    kubernetes,
+    monitoring,
+    runner,
+    security,
+    terraform,
+    workflows,
+)
 from deploy.check.framework import ROOT, Check
 
 AREAS = (
-    "files",
-    "documents",
-    "monitoring",
-    "security",
-    "workflows",
-    "compose",
-    "kubernetes",
-    "terraform",
-    "images",
+    files,
+    documents,
+    monitoring,
+    security,
+    workflows,
+    compose,
+    kubernetes,
+    terraform,
+    images,
 )
 
 
 def collect() -> list[Check]:
     """Every area's checks: those that need no container engine first."""
-    found: list[Check] = []
-    for area in AREAS:
-        if importlib.util.find_spec(f"deploy.check.{area}") is None:
-            continue
-        found += importlib.import_module(f"deploy.check.{area}").CHECKS
+    found = [check for area in AREAS for check in area.CHECKS]
     return sorted(found, key=lambda check: check.needs_engine)
 
 
