@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from churn_assets_tests.conftest import ROOT, free_port
-from churn_assets_tests.serving import live_champion
+from churn_assets_tests.serving import Server, live_champion
 
 RUNS = [f"{seed:032x}" for seed in range(3)]
 UNPACKAGED = f"{9:032x}"
@@ -155,3 +155,49 @@ def test_a_failure_of_what_was_there_too_is_another_exit_status(vm: Path) -> Non
 def test_nonsense_is_refused_before_anything_happens(vm: Path, arguments: list[str]) -> None:
     assert deploy(*arguments).returncode == 64
     assert not (vm.parent / "calls").exists()
+
+
+def test_over_ssh_with_a_pinned_host_key(
+    vm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real sshd: the files of a tag are sent, deployed and verified there."""
+    if shutil.which("sshd", path="/usr/sbin") is None:
+        pytest.skip("sshd is not installed")
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    for name in ("host", "client"):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)]
+        subprocess.run(command, check=True)
+    port = free_port()
+    known = " ".join((tmp_path / "host.pub").read_text().split()[:2])
+    (tmp_path / "known_hosts").write_text(f"[127.0.0.1]:{port} {known}\n")
+    passed_on = ["PATH", "PYTHON", "STANDIN", "CHURN_HOME", "CHURN_PATIENCE", "BENTOML_HOME"]
+    (tmp_path / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {tmp_path}/host\nPidFile none\n"
+        f"AuthorizedKeysFile {tmp_path}/client.pub\nStrictModes no\n"
+        f"PasswordAuthentication no\nSetEnv {' '.join(f'{n}={os.environ[n]}' for n in passed_on)}\n"
+    )
+    repository = tmp_path / "clone"
+    shutil.copytree(vm / "releases" / "v1", repository)
+    identity = "-c user.name=t -c user.email=t@example.org"
+    script = f"git init -q && git add -A && git {identity} commit -qm one && git tag v9"
+    subprocess.run(["sh", "-c", script], cwd=repository, check=True)
+
+    monkeypatch.setenv("CHURN_DEPLOY", str(vm))
+    options = f"-o BatchMode=yes -o UserKnownHostsFile={tmp_path}/known_hosts -i {tmp_path}/client"
+    monkeypatch.setenv("CHURN_SSH", f"ssh -p {port} {options}")
+    over_ssh = [str(repository / "deploy/delivery/over_ssh.sh"), "127.0.0.1"]
+    command = ["/usr/sbin/sshd", "-D", "-e", "-f", str(tmp_path / "sshd_config")]
+    with Server(command, port, tmp_path / "sshd.log", None):
+        done = subprocess.run(
+            [*over_ssh, "deploy", "version=v9", f"run_id={RUNS[0]}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr + (tmp_path / "sshd.log").read_text()
+        asked = subprocess.run([*over_ssh, "status"], capture_output=True, text=True, check=True)
+        assert asked.stdout == f"version=v9 run_id={RUNS[0]}\n"
+        (tmp_path / "known_hosts").write_text("")
+        stranger = subprocess.run([*over_ssh, "status"], capture_output=True, check=False)
+        assert stranger.returncode == 255
