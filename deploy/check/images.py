@@ -73,9 +73,9 @@ def content(root: Path) -> int:
     with built(root, NAMES) as images:
         for name, image in images.items():
             user, size = run(
-                ["docker", "image", "inspect", "--format", "{{.Config.User}} {{.Size}}", image],
+                ["docker", "image", "inspect", "--format", "{{.Config.User}}|{{.Size}}", image],
                 root,
-            ).rsplit(" ", 1)
+            ).split("|")
             if not re.match(r"[1-9]\d*(:|$)", user):
                 raise CheckError(f"{name}: runs as {user or 'root'}")
             if int(size) > LIMITS_MB.get(name, 2_000) * 1_000_000:
