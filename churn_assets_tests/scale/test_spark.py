@@ -57,13 +57,13 @@ def champion(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Ch
 
 
 @pytest.fixture(scope="module")
-def spark() -> Iterator[Any]:
+def spark(shield: pytest.MonkeyPatch) -> Iterator[Any]:
+    shield.setenv("PYSPARK_PYTHON", sys.executable)
     session = (
         sql.SparkSession.builder.master("local[2]")
         .config("spark.ui.enabled", "false")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.host", "127.0.0.1")
-        .config("spark.pyspark.python", sys.executable)
         .getOrCreate()
     )
     yield session
