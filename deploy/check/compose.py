@@ -125,7 +125,7 @@ CHECKS = (
     Check(
         "compose-stack",
         compose_live.stack,
-        (Fault(FILE, '"http://127.0.0.1:9696/livez"', '"http://127.0.0.1:9699/livez"'),),
+        (Fault(FILE, "-m, churn_assets.definitions]", "-m, churn_assets.definition]"),),
         needs_engine=True,
     ),
 )

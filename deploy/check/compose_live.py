@@ -92,6 +92,5 @@ def provide_images(root: Path) -> None:
     document = yaml.safe_load((root / "docker-compose.yaml").read_text())["services"]
     images = {service["image"] for name, service in document.items() if name not in LEFT_OUT}
     run(["deploy/check/base.sh", *sorted(i for i in images if "$" not in i)], root, timeout=1200)
-    ours = {image.split("}")[1].split(":")[0] for image in images if "$" in image}
-    for name in sorted(ours):
-        run(["docker", "image", "inspect", "--format", "{{.Id}}", f"{name}:latest"], root)
+    ours = {image.split("churn-")[1].split(":")[0] for image in images if "$" in image}
+    run(["deploy/images.sh", *sorted(ours)], root, timeout=1800)

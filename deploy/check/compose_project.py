@@ -30,7 +30,8 @@ class Project:
         self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         project = f"churn-check-{os.getpid()}"
         files = ["docker-compose.yaml", "deploy/check/compose.override.yaml"]
-        self.compose = ["docker", "compose", "--project-name", project, "--env-file", os.devnull]
+        self.compose = ["docker", "compose", "--progress", "quiet", "--project-name", project]
+        self.compose += ["--env-file", os.devnull]
         self.compose += [part for name in files for part in ("--file", name)]
         self.platform = Platform(
             compose=self.compose,
