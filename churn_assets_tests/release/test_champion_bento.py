@@ -217,6 +217,7 @@ def test_hosts_without_a_common_disk_release_and_hold_back_as_one(
     on_host("pod-later")
     assert release()["live"] is False, "taken off on another machine, and held back here"
     follower.refresh()
+    assert follower.runner
     assert follower.runner.champion.model_run_id == good
 
 
