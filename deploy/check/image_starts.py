@@ -16,7 +16,7 @@ from churn_assets_tests.champions import make_champion
 from deploy.check.framework import CheckError, run
 from deploy.check.lambda_runtime import runtime_api
 
-PATIENCE_S = 90.0
+PATIENCE_S = 45.0
 GOLDEN = "deploy/delivery/golden.json"
 READ_ONLY = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL")  # noqa: S108 - the container's
 AWS = {
