@@ -24,6 +24,8 @@ GOLDEN = 20
     kinds={"bentoml", "onnx"},
     owners=["team:data-science"],
     deps=["best_model"],
+    # the sensor may ask for what the training's own run is releasing: one after the other
+    pool="release",
 )
 def champion_bento(
     context: dg.AssetExecutionContext, cleaned_features: pd.DataFrame
