@@ -179,3 +179,18 @@ def test_a_machine_without_an_engine_says_so(tmp_path: Path) -> None:
     script.chmod(0o755)
     with engine.engine(tmp_path, wanted=True) as reason:
         assert reason == "no container engine can be had here"
+
+
+def test_what_a_check_does_to_the_environment_ends_with_it(tree: Path) -> None:
+    """A check that imports the tests' settings had made the next one look for `.env.test`."""
+
+    def sets(_: Path) -> int:
+        os.environ["CHURN_ENV"] = "elsewhere"
+        return 1
+
+    def looks(_: Path) -> int:
+        if os.environ.get("CHURN_ENV") == "elsewhere":
+            raise CheckError("it was left behind")
+        return 1
+
+    assert runner.verify([check("sets", sets), check("looks", looks)], tree, None) == 0

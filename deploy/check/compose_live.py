@@ -58,7 +58,6 @@ def stack(root: Path) -> int:
 def running(root: Path) -> Iterator[Project]:
     """A stack that leaves nothing behind; with a fault, the last lines of its logs are shown."""
     found = Project(root)
-    before = dict(os.environ)
     os.environ.update(found.environment())
     found.receive_logs()
     try:
@@ -67,11 +66,7 @@ def running(root: Path) -> Iterator[Project]:
         states = found.run("ps", "--all", "--format", "{{.Service}}: {{.Status}}")
         raise CheckError(f"{error}\n{states}\n{found.run('logs', '--tail', '8')}") from error
     finally:
-        try:
-            found.run("down", "--volumes", "--remove-orphans", "--timeout", "20")
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+        found.run("down", "--volumes", "--remove-orphans", "--timeout", "20")
 
 
 def require_compose() -> None:

@@ -125,6 +125,9 @@ status)
     ;;
 clean)
     stop
+    for mounted in $(awk -v run="$run/" 'index($2, run) == 1 {print $2}' /proc/mounts); do
+        umount "$mounted"
+    done
     rm -rf "$home/data" "$run"
     ;;
 *)

@@ -1,5 +1,6 @@
 """Running checks: one after another, a line each, up to the first fault."""
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +12,17 @@ def attempt(check: Check, root: Path, no_engine: str | None) -> int:
     """Run a check; returns how many things it looked at, at least one.
 
     `no_engine` says why there is no container engine. Raises `CheckError` and `SkipError` as
-    the check does, and `CheckError` for a check that looked at nothing.
+    the check does, and `CheckError` for a check that looked at nothing. What a check does to
+    the environment ends with it.
     """
     if check.needs_engine and no_engine:
         raise SkipError(no_engine)
-    things = check.run(root)
+    environment = dict(os.environ)
+    try:
+        things = check.run(root)
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
     if things < 1:
         raise CheckError("it looked at nothing")
     return things
