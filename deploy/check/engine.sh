@@ -125,9 +125,7 @@ status)
     ;;
 clean)
     stop
-    for mounted in $(awk -v run="$run/" 'index($2, run) == 1 {print $2}' /proc/mounts); do
-        umount "$mounted"
-    done
+    awk -v run="$run/" 'index($2, run) == 1 {print $2}' /proc/mounts | xargs -r -n 1 umount
     rm -rf "$home/data" "$run"
     ;;
 *)
