@@ -51,7 +51,8 @@ def vm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (programs / "docker").chmod(0o755)
     for version in ("v1", "v2"):
         target = folder / "releases" / version
-        shutil.copytree(ROOT / "deploy" / "delivery", target / "deploy" / "delivery")
+        for part in ("delivery", "compose"):
+            shutil.copytree(ROOT / "deploy" / part, target / "deploy" / part)
         (target / "deploy" / "__init__.py").touch()
         (target / "docker-compose.yaml").touch()
         (target / ".env.cloud").write_text("RUN_ID=\n")
@@ -103,6 +104,9 @@ def test_a_run_id_alone_is_packaged_and_deployed_and_rolled_back(vm: Path) -> No
     )
     assert starting.startswith(f"v1 run_id={RUNS[0]} ")
     assert starting.endswith(" http worker")
+    assert " --env-file .env.cloud --env-file ../../.env " in starting
+    assert "POSTGRES_PASSWORD=" in (vm / ".env").read_text()
+    assert (vm / ".env").stat().st_mode & 0o777 == 0o600
     assert " exec -T worker " in asking
     assert deploy("status").stdout == f"version=v1 run_id={RUNS[0]}\n"
 

@@ -7,7 +7,8 @@
 # what was there before does not answer either.
 #
 # CHURN_DEPLOY (~/churn) holds releases/VERSION, the files of each version; settings.env, what only
-# this machine knows, its secrets too; deployed and before, one line each: version=V run_id=R.
+# this machine knows, its secrets too; .env, random passwords of the servers that run here (Compose
+# asks for them whether those run or not); deployed and before, one line each: version=V run_id=R.
 set -eu
 # shellcheck source=deploy/delivery/steps.sh
 . "$(dirname "$0")/steps.sh"
@@ -18,9 +19,10 @@ cd "$CHURN_DEPLOY"
 
 # compose ARGUMENT...: docker compose as $version and $run_id have it.
 compose() (
+    "releases/$version/deploy/compose/secrets.sh"
     cd "releases/$version" || exit
     sed -i "s/^RUN_ID=.*/RUN_ID=$run_id/" ".env.$CHURN_ENV"
-    CHURN_VERSION=$version exec docker compose --env-file ".env.$CHURN_ENV" "$@" </dev/null
+    CHURN_VERSION=$version exec docker compose --env-file ".env.$CHURN_ENV" --env-file ../../.env "$@" </dev/null
 )
 
 verify() (
