@@ -86,6 +86,7 @@ def provide_images(root: Path) -> None:
     """Third-party images or their stand-ins, and ours."""
     document = yaml.safe_load((root / "docker-compose.yaml").read_text())["services"]
     images = {service["image"] for name, service in document.items() if name not in LEFT_OUT}
+    run(["deploy/check/base.sh"], root, timeout=1200)  # first: others and ours start from it
     run(["deploy/check/base.sh", *sorted(i for i in images if "$" not in i)], root, timeout=1200)
     ours = {image.split("churn-")[1].split(":")[0] for image in images if "$" in image}
     run(["deploy/images.sh", *sorted(ours)], root, timeout=1800)
