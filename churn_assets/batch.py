@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from bento.champion import MANIFEST_FILE, ONNX_FILE, XGBOOST_FILE
 from bento.customer import tier
 from bento.runner import ChurnRunner
-from churn_assets.cluster import ClusterError
+from churn_assets.cluster import PATIENCE_S, ClusterError, ended, workers
 from churn_assets.defs.features.rows import ID, SCORABLE, Rows, clean_name, judge
 from churn_assets.defs.ingest.pieces import Piece, files, filesystem, frames, pieces, schema
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 Progress = Callable[[int], None]
+
+NOBODY = "no worker takes work: all are gone, or paused for want of memory"
 
 _QUARANTINE = pa.schema(
     [
@@ -78,8 +80,9 @@ def plan(data: str, output: str) -> list[Job]:
         system, path = filesystem(folder)
         if system.get_file_info(pa.fs.FileSelector(path, allow_not_found=True)):
             raise OutputError(f"{folder} is not empty")
+    found = pieces(data)
     whole = all(_whole_ids(name) for name in files(data))
-    return [Job(piece, part, output, whole) for part, piece in enumerate(pieces(data))]
+    return [Job(piece, part, output, whole) for part, piece in enumerate(found)]
 
 
 def score_here(runner: ChurnRunner, jobs: Sequence[Job], progress: Progress) -> Tally:
@@ -93,14 +96,23 @@ def score_here(runner: ChurnRunner, jobs: Sequence[Job], progress: Progress) -> 
 def score_on(client: "Client", folder: Path, jobs: Sequence[Job], progress: Progress) -> Tally:
     """Score on a cluster with the champion in `folder`; the first error there is raised here.
 
-    `ClusterError` when workers die of it.
+    `ClusterError` when workers die of it, or none takes work.
     """
-    from distributed import KilledWorker, as_completed
+    from distributed import KilledWorker
 
-    model = client.scatter(_files(folder), broadcast=True)
+    try:
+        model = client.scatter(_files(folder), broadcast=True, timeout=PATIENCE_S)
+    except TimeoutError as error:
+        raise ClusterError(NOBODY) from error
     futures = [client.submit(_score_there, model, job, pure=False, retries=2) for job in jobs]
+
+    def at_work(idle_s: float) -> None:
+        found = workers(client).values()
+        if idle_s > PATIENCE_S and not any(each.takes_work or each.executing for each in found):
+            raise ClusterError(NOBODY)
+
     total = Tally()
-    for future in as_completed(futures):
+    for future in ended(futures, at_work):
         try:
             done: Tally = future.result()
         except KilledWorker as error:

@@ -1,5 +1,6 @@
 """Batch scoring: the bits that HTTP answers, here and on Dask, and every row accounted for."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,17 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from distributed import Client
+from distributed import Client, LocalCluster, Status, Worker
 
 from bento.customer import Customer
 from bento.decoding import decode
 from bento.predictor import score as answer
 from bento.runner import ChurnRunner
 from bento.settings import get_settings
-from churn_assets import batch
+from churn_assets import batch, cluster
 from churn_assets import score as command
 from churn_assets.batch import Tally
+from churn_assets.cluster import ClusterError
 from churn_assets.defs.features.cleaning import clean, to_customers
 from churn_assets.defs.ingest.pieces import pieces
 from churn_assets.defs.ingest.reading import FormatError
@@ -114,6 +116,46 @@ def test_pieces_are_shared_between_the_workers(
     assert pq.read_table(tmp_path / "out").num_rows == ROWS
 
 
+def pause(dask_worker: Worker) -> None:
+    """As the worker itself does when its memory is full."""
+    dask_worker.status = Status.paused
+
+
+def slowly(*_: object) -> Tally:
+    time.sleep(0.5)
+    return Tally(1, 1, 0)
+
+
+def test_workers_that_are_all_paused_are_not_waited_for(
+    data: Path, runner: ChurnRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "LOOK_S", 0.2)
+    monkeypatch.setattr(batch, "PATIENCE_S", 1)
+    monkeypatch.setattr(batch, "_score_there", slowly)
+    jobs = batch.plan(str(data), str(tmp_path / "out")) * 3
+    done = []
+    with (
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            processes=False,
+            memory_limit=None,
+            dashboard_address=None,
+        ) as dask,
+        Client(dask) as client,
+    ):
+
+        def progress(rows: int) -> None:
+            done.append(rows)
+            client.run(pause)
+
+        for before in (1, 0):  # in the middle, and from the start
+            done.clear()
+            with pytest.raises(ClusterError, match="paused for want of memory"):
+                batch.score_on(client, runner.folder, jobs, progress)
+            assert before <= len(done) < len(jobs)
+
+
 def test_rows_that_are_no_customers_are_kept_beside_with_the_reason(
     raw: pd.DataFrame, live: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +228,14 @@ def test_what_is_missing_is_named(
     assert command.main([str(data), str(tmp_path / "out")]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_not_what_its_name_says_is_named(
+    live: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.parquet").write_text("no")
+    assert command.main([str(tmp_path / "a.parquet"), str(tmp_path / "out")]) == 1
+    assert "a.parquet: not a readable parquet file" in capsys.readouterr().err
 
 
 def test_a_missing_column_is_named(

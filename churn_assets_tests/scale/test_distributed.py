@@ -18,10 +18,10 @@ from distributed import Client, LocalCluster
 
 from bento.customer import FEATURES
 from bento.settings import get_settings
-from churn_assets import batch
+from churn_assets import batch, cluster
 from churn_assets.cluster import ClusterError
 from churn_assets.defs.features.cleaning import clean
-from churn_assets.defs.training import dataset, distributed, model, refit, tuning
+from churn_assets.defs.training import dataset, distributed, model, pages, refit, tuning
 from churn_assets.defs.training.dataset import DatasetError
 from churn_assets.synthetic import customers
 from churn_assets.synthetic.generator import FIRST_ID
@@ -77,6 +77,21 @@ def test_the_cluster_fits_a_model_as_good_as_memory_does_on_the_same_customers(
     assert model.sha256(there.boosters[0]) == model.sha256(there.boosters[1])
 
 
+def test_a_piece_may_end_where_a_page_does(
+    folder: Path,
+    raw: pd.DataFrame,
+    sides: tuple[dataset.Dataset, dataset.Dataset],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train, _ = sides
+    monkeypatch.setattr(pages, "PAGE", 100)  # below a frame's customers: each frame is a page
+    assert distributed.fit(str(folder), [PARAMS], 11).seen.customers == len(train)
+    raw[:0].to_parquet(tmp_path / "empty.parquet")
+    with pytest.raises(DatasetError, match="holds no rows"):
+        distributed.fit(str(tmp_path), [PARAMS], 11)
+
+
 def test_the_best_trials_are_refitted_from_disk(
     folder: Path, sides: tuple[dataset.Dataset, dataset.Dataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,7 +128,7 @@ def test_rows_that_are_no_customers_stop_the_fit_beyond_the_allowed_share(
 def test_a_lost_worker_ends_the_fit_with_its_name(
     folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(distributed, "LOOK_S", 0.5)
+    monkeypatch.setattr(cluster, "LOOK_S", 0.5)
     long = PARAMS | {"rounds": 100_000}
     with (
         LocalCluster(
@@ -123,15 +138,15 @@ def test_a_lost_worker_ends_the_fit_with_its_name(
             dashboard_address=None,
             local_directory=str(tmp_path),
             silence_logs=50,
-        ) as cluster,
-        Client(cluster) as client,
+        ) as dask,
+        Client(dask) as client,
     ):
         pids = client.run(os.getpid)
         killer = threading.Timer(4, os.kill, (next(iter(pids.values())), signal.SIGKILL))
         killer.start()
         start = time.monotonic()
         with pytest.raises(
-            (ClusterError, Exception), match=r"lost in the middle|[Cc]ollective|socket"
+            (ClusterError, xgb.core.XGBoostError), match=r"lost in the middle|[Cc]ollective|socket"
         ):
             distributed.fit(str(folder), [long], 11, client, piece_rows=3_000)
         assert time.monotonic() - start < 20

@@ -9,60 +9,23 @@ Without a cluster the same happens in this process.
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
-from bento.customer import FEATURES, encode
-from churn_assets.cluster import ClusterError
-from churn_assets.defs.features.parsing import LABEL
-from churn_assets.defs.features.rows import judge
-from churn_assets.defs.ingest.pieces import Piece, frames, pieces
-from churn_assets.defs.training import model
-from churn_assets.defs.training.dataset import (
-    TEST_SHARE,
-    DatasetError,
-    Floats,
-    Labels,
-    both_tiers,
-    place,
-)
+from churn_assets.cluster import ClusterError, ended, workers
+from churn_assets.defs.ingest.pieces import Piece, pieces
+from churn_assets.defs.training import model, pages
+from churn_assets.defs.training.dataset import DatasetError
 from churn_assets.defs.training.model import Params
+from churn_assets.defs.training.pages import Part
 
 if TYPE_CHECKING:
     import xgboost as xgb
-    from distributed import Client, Future
-
-PAGE = 50_000
-"""Customers in memory at a time; fewer pages are faster, larger ones take more memory."""
-
-LOOK_S = 5
-"""Seconds between looks whether all workers are still there."""
-
-
-class Part(NamedTuple):
-    """What a worker has read: customers fitted on, those of them who left, rows refused."""
-
-    rows: int = 0
-    customers: int = 0
-    left: int = 0
-    quarantined: int = 0
-    digests: tuple[tuple[int, str], ...] = ()
-    """SHA-256 (hex) of each piece's encoded customers, by the piece's number."""
-
-    def plus(self, other: "Part") -> "Part":
-        """Both together."""
-        return Part(
-            self.rows + other.rows,
-            self.customers + other.customers,
-            self.left + other.left,
-            self.quarantined + other.quarantined,
-            self.digests + other.digests,
-        )
+    from distributed import Client
 
 
 class Fitted(NamedTuple):
@@ -85,7 +48,7 @@ def fit(
     client: "Client | None" = None,
     *,
     most_quarantined: float = 1.0,
-    piece_rows: int = PAGE,
+    piece_rows: int = pages.PAGE,
 ) -> Fitted:
     """Fit a model of both tiers for each set of parameters on all training customers of a URI.
 
@@ -96,7 +59,9 @@ def fit(
     """
     import xgboost as xgb
 
-    numbered = list(enumerate(pieces(uri, piece_rows)))
+    numbered = list(enumerate(piece for piece in pieces(uri, piece_rows) if piece.rows != 0))
+    if not numbered:
+        raise DatasetError(f"{uri}: holds no rows")
     if client is None:
         shares = [_share(numbered, tried, seed, {})]
     else:
@@ -142,8 +107,15 @@ def _on_workers(
         )
         for rank, address in enumerate(addresses)
     ]
+
+    def all_there(_: float) -> None:  # one that is gone would be waited for for ever
+        if gone := set(addresses) - workers(client).keys():
+            raise ClusterError(f"lost in the middle of a fit: {', '.join(sorted(gone))}")
+
     try:
-        return _wait(client, futures, addresses)
+        for future in ended(futures, all_there):
+            future.result()
+        return [future.result() for future in futures]
     finally:
         client.cancel(futures, force=True)
         with suppress(xgb.core.XGBoostError):  # what the tracker says of a fit that broke off
@@ -152,29 +124,11 @@ def _on_workers(
 
 def _ready(client: "Client") -> list[str]:
     """The workers; one that Dask has paused, its memory being full, would never begin."""
-    workers = client.scheduler_info()["workers"]
-    paused = sorted(address for address, worker in workers.items() if worker["status"] != "running")
+    found = workers(client)
+    paused = sorted(address for address, worker in found.items() if not worker.takes_work)
     if paused:
         raise ClusterError(f"not running, for want of memory: {', '.join(paused)}")
-    return sorted(workers)
-
-
-def _wait(client: "Client", futures: "list[Future[Any]]", addresses: Sequence[str]) -> list[Share]:
-    """The results, or the first error; a worker that is gone would be waited for for ever."""
-    from distributed import wait
-
-    pending = set(futures)
-    while pending:
-        try:
-            done, pending = wait(pending, timeout=LOOK_S, return_when="FIRST_COMPLETED")
-        except TimeoutError:
-            done = set()
-        for future in done:
-            future.result()
-        gone = set(addresses) - set(client.scheduler_info()["workers"])
-        if pending and gone:
-            raise ClusterError(f"lost in the middle of a fit: {', '.join(sorted(gone))}")
-    return [future.result() for future in futures]
+    return sorted(found)
 
 
 def _share(
@@ -191,10 +145,10 @@ def _share(
     with tempfile.TemporaryDirectory(dir=scratch, prefix="pages-") as name:
         seen = Part()
         for number, piece in numbered:
-            seen = seen.plus(_encode(piece, number, Path(name)))
+            seen = seen.plus(pages.write(piece, number, Path(name)))
         pa.default_memory_pool().release_unused()
         with CommunicatorContext(**collective) if collective else nullcontext():
-            matrix = xgb.ExtMemQuantileDMatrix(_pages(Path(name)), nthread=threads)
+            matrix = xgb.ExtMemQuantileDMatrix(pages.read(Path(name)), nthread=threads)
             boosters = [model.fit(matrix, params, seed, threads) for params in tried]
             first = not collective or xgb.collective.get_rank() == 0
             models = [bytes(booster.save_raw("ubj")) for booster in boosters if first]
@@ -208,63 +162,3 @@ def _worker() -> tuple[str, int]:
 
     worker = get_worker()
     return str(worker.local_directory), int(worker.state.nthreads)
-
-
-def _encode(piece: Piece, number: int, folder: Path) -> Part:
-    """Write the piece's training customers as pages, and say what was in it."""
-    digest = hashlib.sha256()
-    seen = Part()
-    for page, (features, churned, part) in enumerate(_filled(piece)):
-        digest.update(features.tobytes() + churned.tobytes())
-        np.savez(folder / f"{number:06}-{page:06}", features=features, churned=churned)
-        seen = seen.plus(part)
-    return seen._replace(digests=((number, digest.hexdigest()),))
-
-
-def _filled(piece: Piece) -> Iterator[tuple[Floats, Labels, Part]]:
-    """The piece's training customers, `PAGE` or somewhat more at a time."""
-    features: list[Floats] = []
-    churned: list[Labels] = []
-    part = Part()
-    for frame in frames(piece):
-        rows = judge(frame)
-        good = rows.good()
-        ids = rows.ids.to_numpy(zero_copy_only=False)
-        kept = good[place(ids[good]) >= TEST_SHARE]
-        label = rows.columns[LABEL]
-        features.append(encode(rows.customers(kept)))
-        churned.append(label.values[label.codes[kept]].astype(np.int8))
-        left = int(churned[-1].sum())
-        part = part.plus(Part(len(frame), len(kept), left, len(rows.refused())))
-        if part.customers >= PAGE:
-            yield np.concatenate(features), np.concatenate(churned), part
-            features, churned, part = [], [], Part()
-    yield np.concatenate(features), np.concatenate(churned), part
-
-
-def _pages(folder: Path) -> "xgb.DataIter":
-    import xgboost as xgb
-
-    class Pages(xgb.DataIter):
-        """The pages that `_encode` wrote, one in memory at a time."""
-
-        def __init__(self) -> None:
-            super().__init__(cache_prefix=str(folder / "cache"))
-            self._files = sorted(folder.glob("*.npz"))
-            self._left = list(self._files)
-
-        def reset(self) -> None:
-            """Begin again."""
-            self._left = list(self._files)
-
-        def next(self, input_data: Any) -> bool:
-            """Hand over a page; False after the last one."""
-            if not self._left:
-                return False
-            with np.load(self._left.pop(0)) as page:
-                features, churned = both_tiers(page["features"], page["churned"])
-            weight = model.weights(len(churned) // 2)
-            input_data(data=features, label=churned, weight=weight, feature_names=list(FEATURES))
-            return True
-
-    return Pages()
