@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from bento.logs import log_json
 from bento.runner import ChampionFollower, ChurnRunner
 from bento.settings import get_settings
 from bento.store import open_store
@@ -82,6 +83,7 @@ def _runner() -> ChurnRunner:
 
 @lru_cache(maxsize=1)
 def _follower() -> ChampionFollower:
+    log_json()  # at the cold start: Lambda's own logging leaves out what is no warning
     return ChampionFollower(get_settings())
 
 

@@ -1,6 +1,7 @@
 """The Lambda handler with events as AWS sends them."""
 
 import base64
+import logging
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,10 +31,13 @@ def results(clients: Clients, champion: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("STREAM_OUT", name)
     monkeypatch.setenv("DEAD_LETTER_PREFIX", f"dead-letters-{name}/")
     monkeypatch.setattr(lambda_handler, "PATIENCE_S", 0.3)
+    handlers, level = logging.root.handlers[:], logging.root.level
     cool()
     make_live(champion)
     yield name
     cool()
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 def cool() -> None:
@@ -78,7 +82,14 @@ def answers(clients: Clients, stream: str) -> list[dict[str, Any]]:
     return [msgspec.json.decode(record.data) for shard in records for record in shard]
 
 
-def test_records_are_answered_logged_and_dead_lettered(clients: Clients, results: str) -> None:
+def test_records_are_answered_logged_and_dead_lettered(
+    clients: Clients,
+    results: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LOG_PREDICTIONS", "true")
+    cool()
     customers = random_customers(3)
     event = kinesis_event(*map(msgspec.json.encode, customers), b"rubbish")
     assert lambda_handler.handler(event, None) == {"batchItemFailures": []}
@@ -90,6 +101,9 @@ def test_records_are_answered_logged_and_dead_lettered(clients: Clients, results
         event["Records"][0]["kinesis"]["sequenceNumber"],
         round(ARRIVAL_S * 1000),
     )
+    lines = [msgspec.json.decode(line) for line in capsys.readouterr().err.splitlines()]
+    logged = [line["prediction_id"] for line in lines if line["event"] == "prediction"]
+    assert logged == [answer["prediction_id"] for answer in found]
     store = open_store(get_settings())
     assert store.count() == 3
     [letter] = dead_letters(get_settings(), clients).read()

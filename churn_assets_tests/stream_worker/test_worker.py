@@ -47,6 +47,7 @@ class Place:
             "STREAM_OUT": self.stream_out,
             "STREAM_LEASE_TABLE": f"leases-{unique}",
             "DEAD_LETTER_PREFIX": f"dead-letters-{unique}/",
+            "LOG_PREDICTIONS": "true",
         }
         create_streams(self.kinesis, 1, self.stream_in, self.stream_out)
 
@@ -132,6 +133,12 @@ def test_answers_and_log_rows_are_the_scorers_bits(place: Place, working: Server
         answer = answers[row.customer_id]
         assert (row.prediction, row.churn) == (answer["churn chance"], answer["churn"])
         assert row.prediction_id == answer["prediction_id"]
+
+    def logged() -> set[str]:
+        lines = [msgspec.json.decode(line) for line in working.log.read_bytes().splitlines()]
+        return {line["prediction_id"] for line in lines if line["event"] == "prediction"}
+
+    assert eventually(lambda: logged() == {row.prediction_id for row in rows})
 
 
 def test_http_and_stream_give_the_same_bits(place: Place, working: Server) -> None:
