@@ -43,6 +43,9 @@ _LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $p
   ... on RunConfigValidationInvalid { errors { message } } } }"""
 _LOOK = """query($run: ID!) { runOrError(runId: $run) { ... on Run {
   status stepStats { stepKey status startTime endTime } } } }"""
+_WHY = """query($run: ID!) { runOrError(runId: $run) { ... on Run { eventConnection { events {
+  ... on ExecutionStepFailureEvent { stepKey error { message causes { message } } }
+  ... on RunFailureEvent { error { message } } } } } } }"""
 
 
 class PlatformError(RuntimeError):
@@ -132,7 +135,18 @@ class Platform(NamedTuple):
                     ended = "" if step["status"] == "SUCCESS" else f"  {step['status']}"
                     self.say(f"  {step['stepKey']:<40} {seconds:6.1f} s{ended}")
         if status != "SUCCESS":
-            raise PlatformError(f"the run ended as {status}: {self.dagster}/runs/{run_id}")
+            raise PlatformError(f"the run ended as {status}: {self._why(run_id)}")
+
+    def _why(self, run_id: str) -> str:
+        """What the steps that failed say, innermost cause first."""
+        run = self._graphql(_WHY, {"run": run_id})["runOrError"]
+        errors = [event for event in run["eventConnection"]["events"] if event.get("error")]
+        reasons = [
+            f"{event.get('stepKey', 'run')}: {(error.get('causes') or [error])[-1]['message']}"
+            for event in errors
+            for error in [event["error"]]
+        ]
+        return "\n".join(reasons).strip() or f"{self.dagster}/runs/{run_id}"
 
     def report(self, minutes: int) -> None:
         """Report on the present window, as the schedule will when it has ended."""
