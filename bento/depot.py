@@ -105,7 +105,7 @@ class Depot:
         the live one: the next release is what mends that.
         """
         self._etags.clear()
-        with suppress(MissingError):
+        with suppress(MissingError), self._as_champion_errors(HISTORY):
             history = self._get(HISTORY)
             replace_file(self._pointer.with_name(HISTORY), history.content)
             self._etags[HISTORY] = history.etag
@@ -143,7 +143,7 @@ class Depot:
         self._put(LIVE, msgspec.json.encode(live), **self._unchanged(LIVE))
 
     def _point(self, live: LivePointer) -> None:
-        if live != read_live(self._pointer):
+        with self._as_champion_errors(LIVE):
             make_live(self._pointer, live)
 
     def _download(self, name: str) -> None:
@@ -151,18 +151,18 @@ class Depot:
         target = self._pointer.parent / name
         if target.is_dir():
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as folder:
-            new = Path(folder) / name
-            new.mkdir()
-            for file in FILES:
-                (new / file).write_bytes(self._get(f"{name}/{file}").content)
-            verify(new)
-            try:
-                new.rename(target)
-            except OSError:
-                if not target.is_dir():  # else another process of this disk was faster
-                    raise
+        with self._as_champion_errors(name):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as folder:
+                new = Path(folder) / name
+                for file in FILES:
+                    replace_file(new / file, self._get(f"{name}/{file}").content)
+                verify(new)
+                try:
+                    new.rename(target)
+                except OSError:
+                    if not target.is_dir():  # else another process of this disk was faster
+                        raise
 
     def _folders(self) -> Iterator[str]:
         pages = self._s3.get_paginator("list_objects_v2").paginate(
@@ -212,7 +212,7 @@ class Depot:
                     f"{self._uri}/{name}: another release came between; look and try again"
                 ) from error
             raise ChampionError(f"{self._uri}/{name}: {error}") from error
-        except BotoCoreError as error:
+        except (BotoCoreError, OSError) as error:  # OSError: of this disk
             raise ChampionError(f"{self._uri}/{name}: {error}") from error
 
 

@@ -196,6 +196,29 @@ def test_a_damaged_champion_never_goes_live_and_a_mended_one_does(
     assert follower.error is None
 
 
+def test_a_disk_that_takes_nothing_is_an_error_like_any_other(
+    dagster: Host, uri: str, tmp_path: Path
+) -> None:
+    server = Host(tmp_path / "server", uri)
+    server.pointer.parent.parent.mkdir()
+    server.pointer.parent.touch()  # where the folder of champions should be
+    follower = ChampionFollower(server.settings)
+    assert served(follower) is None
+    assert follower.error
+    assert f"{uri}/v2: [Errno 17] File exists" in follower.error
+    server.pointer.parent.unlink()
+    assert served(follower) == RUNS[2]
+
+
+def test_a_damaged_pointer_is_replaced_by_the_depots(
+    dagster: Host, uri: str, tmp_path: Path
+) -> None:
+    server = Host(tmp_path / "server", uri)
+    server.pointer.parent.mkdir(parents=True)
+    server.pointer.write_bytes(b"")
+    assert served(ChampionFollower(server.settings)) == RUNS[2]
+
+
 @pytest.mark.parametrize("path", ["../elsewhere", "/etc", "..", ""])
 def test_a_pointer_that_leads_elsewhere_is_refused(
     dagster: Host, uri: str, tmp_path: Path, path: str
