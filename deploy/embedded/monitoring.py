@@ -39,6 +39,13 @@ def prometheus_config(settings: Settings) -> Path:
     del config["alerting"]  # no Alertmanager here: alerts show on Prometheus' own page
     folder = settings.churn_home.absolute() / "prometheus"
     folder.mkdir(parents=True, exist_ok=True)
+    if settings.churn_api_keys is not None:  # /metrics asks for one as /predict does
+        key = folder / "scrape-key"
+        key.touch(mode=0o600)
+        key.write_text(settings.churn_api_keys.get_secret_value().split(",")[0].strip())
+        for job in config["scrape_configs"]:
+            if job["job_name"] == "http":
+                job["authorization"] = {"credentials_file": str(key)}
     path = folder / "prometheus.yml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     return path
