@@ -8,18 +8,16 @@ from typing import Any
 
 import yaml
 
-from deploy.check import compose_live
+from deploy.check import compose_live, compose_project
 from deploy.check.framework import Check, CheckError, Fault, run, tool
+from deploy.check.security import exposed
 
 FILE = "docker-compose.yaml"
 OURS = re.compile(r"^\$\{CHURN_REGISTRY:-\}churn-[a-z]+:\$\{CHURN_VERSION:-latest\}$")
 PINNED = re.compile(r"^[a-z0-9./-]+:v?\d+\.\d+[\w.-]*$")
 ROOT_ALLOWED = {"cadvisor"}
 """Reads the kernel's files of all containers; it has no capability and a read-only root."""
-PASSWORDS = {
-    f"{name}_PASSWORD": "checked"
-    for name in ("POSTGRES", "DAGSTER_DB", "MLFLOW_DB", "MONGO_ROOT", "MONGO", "GRAFANA")
-}
+PASSWORDS = dict.fromkeys(compose_project.PASSWORDS, "checked")
 
 
 def schema(root: Path) -> int:
@@ -59,11 +57,7 @@ def privileges(name: str, service: dict[str, Any]) -> Iterator[str]:
         yield "keeps capabilities or a writable root"
     if "no-new-privileges:true" not in service.get("security_opt", []):
         yield "may gain privileges"
-    for port in service.get("ports", []):
-        if not str(port).startswith("127.0.0.1:"):
-            yield f"port {port} is open beyond this machine"
-    if any("docker.sock" in str(volume) for volume in service.get("volumes", [])):
-        yield "has the engine's socket"
+    yield from exposed(service)
 
 
 def ends(name: str, beside: dict[str, Any]) -> bool:

@@ -21,6 +21,10 @@ PORTS = (
     "ALERTMANAGER_PORT",
     "LOG_PORT",
 )
+PASSWORDS = tuple(
+    f"{name}_PASSWORD"
+    for name in ("POSTGRES", "DAGSTER_DB", "MLFLOW_DB", "MONGO_ROOT", "MONGO", "GRAFANA")
+)
 
 
 class Project:
@@ -54,10 +58,9 @@ class Project:
 
     def environment(self) -> dict[str, str]:
         """What the compose file interpolates."""
-        names = ("POSTGRES", "DAGSTER_DB", "MLFLOW_DB", "MONGO_ROOT", "MONGO", "GRAFANA")
         return {
             **{name: str(port) for name, port in self.ports.items()},
-            **{f"{name}_PASSWORD": os.urandom(12).hex() for name in names},
+            **{name: os.urandom(12).hex() for name in PASSWORDS},
             "COMPOSE_PROFILES": "train,serve,monitor,local",
             "MONGODB_URI": "mongodb://mongo:27017/prediction_service",  # its stand-in has no users
             "TRAINING_CPUS": str(min(2, os.cpu_count() or 1)),

@@ -78,8 +78,9 @@ def content(root: Path) -> int:
             ).split("|")
             if not re.match(r"[1-9]\d*(:|$)", user):
                 raise CheckError(f"{name}: runs as {user or 'root'}")
-            if int(size) > LIMITS_MB.get(name, 2_000) * 1_000_000:
-                raise CheckError(f"{name}: {int(size) // 1_000_000} MB, limit {LIMITS_MB[name]}")
+            limit = LIMITS_MB.get(name, 2_000)
+            if int(size) > limit * 1_000_000:
+                raise CheckError(f"{name}: {int(size) // 1_000_000} MB, limit {limit}")
             if seen := inside(root, image):
                 raise CheckError(f"{name}: holds {', '.join(seen.split())}")
             layers = run(
