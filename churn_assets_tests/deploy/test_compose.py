@@ -4,9 +4,12 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
 from dotenv import dotenv_values
 
 from churn_assets_tests.conftest import ROOT
+from churn_assets_tests.serving import churn_service, live_champion
+from deploy.compose.platform import Platform, PlatformError
 
 SCRIPT = ROOT / "deploy" / "compose" / "secrets.sh"
 
@@ -31,3 +34,15 @@ def test_every_password_that_compose_insists_on_is_made(tmp_path: Path) -> None:
     asked = set(re.findall(r"\$\{(\w+):\?", (ROOT / "docker-compose.yaml").read_text()))
     made = {name for name in secrets(tmp_path) if name.endswith("_PASSWORD")}
     assert asked == made
+
+
+def test_the_curl_brings_the_key_that_the_service_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live_champion(tmp_path)
+    with churn_service(tmp_path, CHURN_API_KEYS="one,two") as service:
+        platform = Platform(http=service.url)
+        with pytest.raises(PlatformError, match="CHURN_API_KEYS"):
+            platform.predict()
+        monkeypatch.setenv("CHURN_API_KEYS", "one,two")
+        assert 0 < platform.predict()["churn chance"] < 1

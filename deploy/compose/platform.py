@@ -85,13 +85,24 @@ class Platform(NamedTuple):
         """Make a run champion: a sensor packages and publishes it, and the servers follow."""
         self.run("exec", "-T", "dagster-code", "python", "-m", "churn_assets.promote", run_id)
 
+    def predict(self) -> dict[str, Any]:
+        """The answer to the predecessor's curl; raises `OSError`, `PlatformError` without a key."""
+        key = os.environ.get("CHURN_API_KEYS", "").partition(",")[0]
+        try:
+            return ask(f"{self.http}/predict", CUSTOMER, key)
+        except urllib.error.HTTPError as error:
+            if error.code != 401:
+                raise
+            told = "the HTTP service asks for a key: have CHURN_API_KEYS in the shell, too"
+            raise PlatformError(told) from error
+
     def served(self, run_id: str) -> dict[str, Any]:
         """The answer to the predecessor's curl once it is that run's; raises `PlatformError`."""
         seen = "no answer"
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             try:
-                answer = ask(f"{self.http}/predict", CUSTOMER)
+                answer = self.predict()
                 if answer["model_run_id"] == run_id:
                     return answer
                 seen = f"still run {answer['model_run_id']}"
@@ -165,10 +176,13 @@ class Platform(NamedTuple):
         return data
 
 
-def ask(url: str, body: object = None) -> dict[str, Any]:
+def ask(url: str, body: object = None, key: str = "") -> dict[str, Any]:
     """GET, or POST a JSON body; returns the JSON answer, raises `OSError`."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310
+    headers = {"Content-Type": "application/json"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    request = urllib.request.Request(url, data, headers)  # noqa: S310 - the stack's own servers
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=30) as response:
         answer: dict[str, Any] = json.load(response)
@@ -182,7 +196,7 @@ def up(platform: Platform) -> None:
     platform.run("up", "--detach", "--wait")
     platform.say(f"  healthy after {time.monotonic() - began:.0f} s")
     try:
-        answer = ask(f"{platform.http}/predict", CUSTOMER)
+        answer = platform.predict()
     except OSError:
         platform.say("training")
         run_id = platform.train()
