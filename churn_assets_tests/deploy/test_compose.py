@@ -9,7 +9,7 @@ from dotenv import dotenv_values
 
 from churn_assets_tests.conftest import ROOT
 from churn_assets_tests.serving import churn_service, live_champion
-from deploy.compose.platform import Platform, PlatformError
+from deploy.compose.platform import Platform, PlatformError, as_composed
 
 SCRIPT = ROOT / "deploy" / "compose" / "secrets.sh"
 
@@ -36,13 +36,33 @@ def test_every_password_that_compose_insists_on_is_made(tmp_path: Path) -> None:
     assert asked == made
 
 
-def test_the_curl_brings_the_key_that_the_service_asks_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_curl_brings_the_key_that_the_service_asks_for(tmp_path: Path) -> None:
     live_champion(tmp_path)
-    with churn_service(tmp_path, CHURN_API_KEYS="one,two") as service:
+    keys = {"CHURN_API_KEYS": ",".join(["one", "two"])}
+    with churn_service(tmp_path, **keys) as service:
         platform = Platform(http=service.url)
         with pytest.raises(PlatformError, match="CHURN_API_KEYS"):
             platform.predict()
-        monkeypatch.setenv("CHURN_API_KEYS", "one,two")
+        monkeypatch.setenv("CHURN_API_KEYS", keys["CHURN_API_KEYS"])
         assert 0 < platform.predict()["churn chance"] < 1
+
+
+def test_ports_key_and_window_are_those_that_compose_reads() -> None:
+    found = as_composed(
+        ["docker", "compose"],
+        {
+            "http": {
+                "ports": [{"target": 9696, "published": "9800"}],
+                "environment": {"CHURN_API_KEYS": "one, two"},
+            },
+            "mlflow": {"ports": [{"target": 5051, "published": "5052"}]},
+            "dagster-code": {"environment": {"REPORT_TIME_WINDOW_MINUTES": "60"}},
+        },
+    )
+    assert found == Platform(
+        ["docker", "compose"],
+        http="http://127.0.0.1:9800",
+        mlflow="http://127.0.0.1:5052",
+        key="one",
+        report_minutes=60,
+    )
