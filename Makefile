@@ -104,7 +104,7 @@ COMPOSE = $(if $(filter cloud,$(env)),EMULATOR_URL= CHURN_INTERNAL=false) \
 	COMPOSE_PROFILES=$(profiles)$(if $(filter local,$(env)),$(comma)local) \
 	docker compose --env-file .env.$(env) --env-file .env
 comma := ,
-IN_CONTAINERS = COMPOSE="env $(COMPOSE)" $(PYTHON) -m deploy.compose.platform
+IN_CONTAINERS = COMPOSE="env $(COMPOSE)" $(PYTHON) -m deploy.compose
 
 .PHONY: compose-up
 compose-up: .env images ## Images, all servers, training, release: until the predecessor's curl is answered

@@ -1,12 +1,9 @@
-"""`make compose-up` and its kin: the platform in containers, with a line for each stage.
+"""The platform in containers, trained and asked over its published ports.
 
-It speaks to the published ports alone, with nothing but Python's library, so that Docker and
-make are all that a machine needs. Run as `python3 -m deploy.compose.platform COMMAND`.
+With nothing but Python's library, so that Docker and make are all that a machine needs.
 """
 
-import argparse
 import json
-import os
 import subprocess
 import time
 import urllib.error
@@ -60,6 +57,9 @@ class Platform(NamedTuple):
     http: str = "http://127.0.0.1:9696"
     mlflow: str = "http://127.0.0.1:5051"
     dagster: str = "http://127.0.0.1:3000"
+    key: str = ""
+    """An API key of the HTTP service, where it asks for one."""
+    report_minutes: int = 180
     say: Callable[[str], None] = print
 
     def run(self, *arguments: str) -> None:
@@ -87,14 +87,12 @@ class Platform(NamedTuple):
 
     def predict(self) -> dict[str, Any]:
         """The answer to the predecessor's curl; raises `OSError`, `PlatformError` without a key."""
-        key = os.environ.get("CHURN_API_KEYS", "").partition(",")[0]
         try:
-            return ask(f"{self.http}/predict", CUSTOMER, key)
+            return ask(f"{self.http}/predict", CUSTOMER, self.key)
         except urllib.error.HTTPError as error:
             if error.code != 401:
                 raise
-            told = "the HTTP service asks for a key: have CHURN_API_KEYS in the shell, too"
-            raise PlatformError(told) from error
+            raise PlatformError("the HTTP service asks for a key of CHURN_API_KEYS") from error
 
     def served(self, run_id: str) -> dict[str, Any]:
         """The answer to the predecessor's curl once it is that run's; raises `PlatformError`."""
@@ -159,11 +157,11 @@ class Platform(NamedTuple):
         ]
         return "\n".join(reasons).strip() or f"{self.dagster}/runs/{run_id}"
 
-    def report(self, minutes: int) -> None:
+    def report(self) -> None:
         """Report on the present window, as the schedule will when it has ended."""
         epoch = datetime(1970, 1, 1, tzinfo=UTC)
         now = datetime.now(UTC)
-        start = now - (now - epoch) % timedelta(minutes=minutes)
+        start = now - (now - epoch) % timedelta(minutes=self.report_minutes)
         self.follow(
             self.launch(REPORTING_JOB, {}, **{"dagster/partition": f"{start:%Y-%m-%d-%H:%M}"})
         )
@@ -187,51 +185,3 @@ def ask(url: str, body: object = None, key: str = "") -> dict[str, Any]:
     with opener.open(request, timeout=30) as response:
         answer: dict[str, Any] = json.load(response)
         return answer
-
-
-def up(platform: Platform) -> None:
-    """From nothing to an answered prediction; trains unless a champion answers already."""
-    began = time.monotonic()
-    platform.say("servers")
-    platform.run("up", "--detach", "--wait")
-    platform.say(f"  healthy after {time.monotonic() - began:.0f} s")
-    try:
-        answer = platform.predict()
-    except OSError:
-        platform.say("training")
-        run_id = platform.train()
-        platform.say(f"release of run {run_id}")
-        platform.promote(run_id)
-        answer = platform.served(run_id)
-    platform.say(
-        f"answered {time.monotonic() - began:.0f} s after the start:\n\n"
-        f"curl -X POST -H 'Content-Type: application/json' {platform.http}/predict "
-        f"-d '{json.dumps(CUSTOMER)}'\n\n{json.dumps(answer)}"
-    )
-
-
-def main() -> None:
-    """Do what the command line says; exits 1 with one message when a stage fails."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("command", choices=["up", "train", "report"])
-    port = os.environ.get
-    platform = Platform(
-        compose=port("COMPOSE", "docker compose").split(),
-        http=f"http://127.0.0.1:{port('HTTP_PORT', '9696')}",
-        mlflow=f"http://127.0.0.1:{port('MLFLOW_PORT', '5051')}",
-        dagster=f"http://127.0.0.1:{port('DAGSTER_PORT', '3000')}",
-    )
-    try:
-        match parser.parse_args().command:
-            case "up":
-                up(platform)
-            case "train":
-                platform.promote(platform.train())
-            case _:
-                platform.report(int(port("REPORT_TIME_WINDOW_MINUTES", "180")))
-    except (PlatformError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
-
-
-if __name__ == "__main__":
-    main()
