@@ -24,7 +24,8 @@ from churn_assets.defs.monitoring.windows import window_at
 from churn_assets.simulator.http import send
 from churn_assets.simulator.source import recorded, synthetic
 from churn_assets.synthetic.generator import NONE, Drift
-from deploy.embedded.servers import SERVERS, PlatformError
+from deploy.embedded import stack
+from deploy.embedded.servers import SERVERS, PlatformError, Supervisor
 
 QUIET_CUSTOMERS = 600
 DRIFTED_CUSTOMERS = 3_000
@@ -36,7 +37,7 @@ console = Console(highlight=False)
 
 def show(settings: Settings) -> list[dict[str, Any]]:
     """Send both kinds of customers; returns the two drift reports. Raises `PlatformError`."""
-    _wait_for_service()
+    _wait_for_service(settings)
     source = settings.churn_raw_data
     known = recorded(Path(source)) if source else synthetic(NONE, seed=1)
     found = []
@@ -78,15 +79,11 @@ def make_report(since: datetime) -> dict[str, Any]:
         return document
 
 
-def _wait_for_service() -> None:
+def _wait_for_service(settings: Settings) -> None:
     """The HTTP service is ready a moment after the first champion went live."""
     service = next(server for server in SERVERS if server.name == "http")
-    deadline = time.monotonic() + PATIENCE_S
-    with console.status("http: taking up the champion"):
-        while not service.is_ready():
-            if time.monotonic() > deadline:
-                raise PlatformError(f"{service.url} is not ready: `make status`, `make logs`")
-            time.sleep(0.3)
+    if not service.is_ready():
+        stack.wait(service, Supervisor(settings))
 
 
 def _ask(settings: Settings, customers: Iterator[Customer]) -> None:

@@ -108,6 +108,8 @@ def _provide(settings: Settings) -> None:
 def wait(server: Server, supervisor: Supervisor) -> None:
     """Wait until a server is ready, showing the seconds; fail with its log when it gives up."""
     name = server.name
+    if not supervisor.is_running():
+        raise PlatformError("not running: `make up` starts it")
     began = time.monotonic()
     with console.status(f"{name}: starting") as line:
         while not server.is_ready():
