@@ -47,6 +47,10 @@ CONFLICTS = (409, 412)
 log = logging.getLogger(__name__)
 
 
+class ConflictError(ChampionError):
+    """Somebody else has released since the state was taken over."""
+
+
 class MissingError(ChampionError):
     """The depot has no such object."""
 
@@ -208,7 +212,7 @@ class Depot:
             yield
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] in CONFLICTS:
-                raise ChampionError(
+                raise ConflictError(
                     f"{self._uri}/{name}: another release came between; look and try again"
                 ) from error
             raise ChampionError(f"{self._uri}/{name}: {error}") from error

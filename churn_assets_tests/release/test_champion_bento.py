@@ -1,5 +1,6 @@
 """The registry's champion becomes the live one, against a real MLflow server."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from mlflow import MlflowClient
 
 from bento.champion import live_folder, read_live, sha256
 from bento.customer import FEATURES
+from bento.depot import Depot
 from bento.runner import ChampionFollower, ChurnRunner
 from bento.settings import get_settings
 from churn_assets import release as command
@@ -219,6 +221,36 @@ def test_hosts_without_a_common_disk_release_and_hold_back_as_one(
     follower.refresh()
     assert follower.runner
     assert follower.runner.champion.model_run_id == good
+
+
+def test_the_sensors_release_and_the_trainings_own_both_succeed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The slower of two runs that release the same champion used to fail."""
+    uri = f"s3://{get_settings().churn_bucket}/champions-{tmp_path.name}"
+    monkeypatch.setenv("CHAMPION_URI", uri)
+    monkeypatch.setenv("CHURN_HOME", str(tmp_path / "slower"))
+    get_settings.cache_clear()
+    run, version = train(9)
+    promote(version)
+    on_time = live.release
+    elsewhere = tmp_path / "faster" / "live.json"
+
+    def overtaken(pointer: Path, folder: Path, by: Any, depot: Depot) -> Any:
+        if not elsewhere.exists():
+            faster = Depot(uri, elsewhere)
+            faster.take_over()
+            copy = Path(shutil.copytree(folder, elsewhere.parent / folder.name))
+            on_time(elsewhere, copy, by, faster)
+        return on_time(pointer, folder, by, depot)
+
+    monkeypatch.setattr(live, "release", overtaken)
+    assert release()["live"] is True
+    now = read_live(get_settings().live_pointer)
+    assert now
+    assert now.model_run_id == run
+    history = live.history(get_settings().live_pointer)
+    assert [entry.live.model_run_id for entry in history] == [run]
 
 
 def test_run_id_packages_that_run_and_leaves_the_pointer(monkeypatch: pytest.MonkeyPatch) -> None:

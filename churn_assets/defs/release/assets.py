@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bento.champion import Champion, ChampionError
-from bento.depot import Depot, open_depot
+from bento.depot import ConflictError, Depot, open_depot
 from bento.settings import Settings, get_settings
 from churn_assets.defs.features.cleaning import to_customers
 from churn_assets.defs.release import bentos, live, packaging, registry
@@ -24,8 +24,6 @@ GOLDEN = 20
     kinds={"bentoml", "onnx"},
     owners=["team:data-science"],
     deps=["best_model"],
-    # the sensor may ask for what the training's own run is releasing: one after the other
-    pool="release",
 )
 def champion_bento(
     context: dg.AssetExecutionContext, cleaned_features: pd.DataFrame
@@ -123,6 +121,25 @@ def _go_live(
     if settings.run_id:
         context.log.info("RUN_ID is set: servers that are pinned to it load it now")
         return False
+    try:
+        return _release_unless_held(context, settings, depot, folder, champion)
+    except ConflictError:
+        # Often the same champion: the sensor asks for what a training's own run is releasing.
+        if depot:
+            depot.take_over()
+        if (wanted := _wanted(settings)).run_id != champion.model_run_id:
+            context.log.warning("version %s is the champion by now", wanted.version)
+            return False
+        return _release_unless_held(context, settings, depot, folder, champion)
+
+
+def _release_unless_held(
+    context: dg.AssetExecutionContext,
+    settings: Settings,
+    depot: Depot | None,
+    folder: Path,
+    champion: Champion,
+) -> bool:
     if taken_off := live.held(settings.live_pointer, champion.model_run_id):
         context.log.warning(
             "version %s was taken off by hand at %s and stays off: promote another version, "
