@@ -53,7 +53,7 @@ def test_ports_key_and_window_are_those_that_compose_reads() -> None:
         {
             "http": {
                 "ports": [{"target": 9696, "published": "9800"}],
-                "environment": {"CHURN_API_KEYS": "one, two"},
+                "environment": {"CHURN_API_KEYS": "one, two"},  # pragma: allowlist secret
             },
             "mlflow": {"ports": [{"target": 5051, "published": "5052"}]},
             "dagster-code": {"environment": {"REPORT_TIME_WINDOW_MINUTES": "60"}},
