@@ -18,6 +18,6 @@ def reveal(value: str) -> str:
     try:
         client: Any = boto3.client("secretsmanager")
         secret: str = client.get_secret_value(SecretId=value)["SecretString"]
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, KeyError) as error:  # KeyError: it holds bytes, no text
         raise StoreError(f"secret {value}: {error}") from error
     return secret

@@ -35,3 +35,7 @@ def test_a_secret_that_is_not_there_is_the_stores_fault() -> None:
     arn = "arn:aws:secretsmanager:eu-west-1:000000000000:secret:nobody-abcdef"
     with pytest.raises(StoreError, match="nobody-abcdef"):
         reveal(arn)
+    client: Any = boto3.client("secretsmanager")
+    arn = client.create_secret(Name="bytes", SecretBinary=URI.encode())["ARN"]
+    with pytest.raises(StoreError, match="bytes"):
+        reveal(arn)
