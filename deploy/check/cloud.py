@@ -1,10 +1,7 @@
 """The emulated cloud of the Terraform checks."""
 
-import os
-import subprocess
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,34 +19,24 @@ REGION = "eu-west-1"
 @contextmanager
 def emulator() -> Iterator[dict[str, str]]:
     """The environment of an empty emulated cloud that holds a bucket for the state."""
-    from churn_assets_tests.conftest import free_port
+    from churn_assets_tests.streaming import ministack
 
-    program = ROOT / ".venv-emulator" / "bin" / "ministack"
-    if not program.exists():
+    if not (ROOT / ".venv-emulator" / "bin" / "ministack").exists():
         raise SkipError("the AWS emulator is not installed: run `make install`")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    cloud = {
-        "AWS_ENDPOINT_URL": url,
-        "AWS_ACCESS_KEY_ID": "check",
-        "AWS_SECRET_ACCESS_KEY": "check",
-        "AWS_DEFAULT_REGION": REGION,
-    }
-    with tempfile.TemporaryDirectory(prefix="churn-cloud-") as state:
-        own = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "STATE_DIR": state}
-        with Path(state, "log").open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603 - our own emulator
-                [program], env={**os.environ, **own}, cwd=state, stdout=log, stderr=log
-            )
-        try:
-            wait_for(lambda: process.poll() is None and _healthy(url), "the emulator")
-            client(cloud, "s3").create_bucket(
-                Bucket=STATE_BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
-            )
-            yield cloud
-        finally:
-            process.terminate()
-            process.wait(20)
+    with (
+        tempfile.TemporaryDirectory(prefix="churn-cloud-") as folder,
+        ministack(Path(folder)) as server,
+    ):
+        cloud = {
+            "AWS_ENDPOINT_URL": server.url,
+            "AWS_ACCESS_KEY_ID": "check",
+            "AWS_SECRET_ACCESS_KEY": "check",
+            "AWS_DEFAULT_REGION": REGION,
+        }
+        client(cloud, "s3").create_bucket(
+            Bucket=STATE_BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
+        yield cloud
 
 
 def client(cloud: Mapping[str, str], service: str) -> Any:
@@ -68,14 +55,6 @@ def tag_streams(cloud: Mapping[str, str], **tags: str) -> None:
     kinesis = client(cloud, "kinesis")
     for name in kinesis.list_streams()["StreamNames"]:
         kinesis.add_tags_to_stream(StreamName=name, Tags=tags)
-
-
-def _healthy(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/_ministack/health", timeout=2):  # noqa: S310
-            return True
-    except OSError:
-        return False
 
 
 def wait_for(happened: Callable[[], bool], what: str) -> None:
