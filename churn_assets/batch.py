@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -165,6 +166,8 @@ class _Part:
     def __init__(self, folder: str, number: int, columns: pa.Schema) -> None:
         self._system, self._folder = filesystem(folder)
         self._name = f"part-{number:05}.parquet"
+        # A worker that Dask has given up may still write beside the one that took over.
+        self._hidden = f"{self._folder}/_{uuid4().hex}-{self._name}"
         self._columns = columns
         self._writer: Any = None
 
@@ -188,10 +191,6 @@ class _Part:
             self._system.move(self._hidden, f"{self._folder}/{self._name}")
         else:
             self._system.delete_file(self._hidden)
-
-    @property
-    def _hidden(self) -> str:
-        return f"{self._folder}/_{self._name}"
 
 
 def _schema(whole_ids: bool) -> pa.Schema:
