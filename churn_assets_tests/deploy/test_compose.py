@@ -56,7 +56,9 @@ def test_ports_key_and_window_are_those_that_compose_reads() -> None:
                 "environment": {"CHURN_API_KEYS": "one, two"},  # pragma: allowlist secret
             },
             "mlflow": {"ports": [{"target": 5051, "published": "5052"}]},
-            "dagster-code": {"environment": {"REPORT_TIME_WINDOW_MINUTES": "60"}},
+            "dagster-code": {
+                "environment": {"REPORT_TIME_WINDOW_MINUTES": "60", "MLFLOW_EXPERIMENT": "trial"}
+            },
         },
     )
     assert found == Platform(
@@ -64,5 +66,6 @@ def test_ports_key_and_window_are_those_that_compose_reads() -> None:
         http="http://127.0.0.1:9800",
         mlflow="http://127.0.0.1:5052",
         key="one",
+        experiment="trial",
         report_minutes=60,
     )

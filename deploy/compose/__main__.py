@@ -51,6 +51,7 @@ def as_composed(command: Sequence[str], services: Mapping[str, Any]) -> Platform
         mlflow=url("mlflow", usual.mlflow),
         dagster=url("dagster-web", usual.dagster),
         key=setting("http", "CHURN_API_KEYS", "").partition(",")[0].strip(),
+        experiment=setting("dagster-code", "MLFLOW_EXPERIMENT", usual.experiment),
         report_minutes=int(
             setting("dagster-code", "REPORT_TIME_WINDOW_MINUTES", usual.report_minutes)
         ),

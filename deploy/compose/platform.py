@@ -59,6 +59,7 @@ class Platform(NamedTuple):
     dagster: str = "http://127.0.0.1:3000"
     key: str = ""
     """An API key of the HTTP service, where it asks for one."""
+    experiment: str = "churn"
     report_minutes: int = 180
     say: Callable[[str], None] = print
 
@@ -73,7 +74,7 @@ class Platform(NamedTuple):
         """Train and follow the stages; returns the MLflow run that may be promoted."""
         self.follow(self.launch(TRAINING_JOB, config or {}))
         for alias in ("challenger", "champion"):
-            query = f"name=best_model-churn&alias={alias}"
+            query = f"name=best_model-{self.experiment}&alias={alias}"
             with_alias = f"{self.mlflow}/api/2.0/mlflow/registered-models/alias?{query}"
             try:
                 return str(ask(with_alias)["model_version"]["run_id"])
