@@ -105,7 +105,7 @@ def crash(found: Project) -> str:
         if len(ids) == 200 and killed_at is None:
             killed_at = time.monotonic()
             command = [*found.compose, "exec", "-T", "http", "sh", "-c", "kill -9 -1"]
-            subprocess.run(command, cwd=found.platform.root, capture_output=True, check=False)  # noqa: S603
+            subprocess.run(command, cwd=found.platform.root, capture_output=True, check=False)  # noqa: S603 - Compose's own
     if back is None:
         raise CheckError(
             f"the HTTP service did not come back: {len(ids)} answers, {refused} errors"
