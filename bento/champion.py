@@ -10,6 +10,8 @@ import msgspec
 ONNX_FILE = "model.onnx"
 XGBOOST_FILE = "model.ubj"
 MANIFEST_FILE = "champion.json"
+FILES = (ONNX_FILE, XGBOOST_FILE, MANIFEST_FILE)
+"""A champion folder, in the order of copying: a manifest is there when what it describes is."""
 
 
 class ChampionError(RuntimeError):

@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from bento.champion import (
+    FILES,
     MANIFEST_FILE,
-    ONNX_FILE,
-    XGBOOST_FILE,
     ChampionError,
     LivePointer,
     make_live,
@@ -35,8 +34,6 @@ from bento.settings import Settings
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-FILES = (ONNX_FILE, XGBOOST_FILE, MANIFEST_FILE)
-"""In this order up and down: a manifest is there when what it describes is."""
 LIVE = "live.json"
 HISTORY = "history.jsonl"
 FOLDER = re.compile(r"[\w-][\w.-]*")

@@ -15,7 +15,7 @@ from bento.runner import ChurnRunner
 
 def main() -> None:
     """Score standard input; one customer at a time and all at once must agree."""
-    import bento.service  # noqa: F401
+    import bento.service  # noqa: F401  the Bento must hold all that the service imports
 
     customers = decode(sys.stdin.buffer.read())
     if not isinstance(customers, list):

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 
-from bento.champion import MANIFEST_FILE, ONNX_FILE, XGBOOST_FILE
+from bento.champion import FILES
 from bento.customer import tier
 from bento.runner import ChurnRunner
 from churn_assets.cluster import PATIENCE_S, ClusterError, ended, workers
@@ -218,8 +218,7 @@ def _whole_ids(name: str) -> bool:
 
 
 def _files(folder: Path) -> Model:
-    names = (MANIFEST_FILE, ONNX_FILE, XGBOOST_FILE)
-    return tuple((name, (folder / name).read_bytes()) for name in names)
+    return tuple((name, (folder / name).read_bytes()) for name in FILES)
 
 
 def _score_there(model: Model, job: Job) -> Tally:

@@ -4,6 +4,7 @@
 """
 
 import sys
+from collections.abc import Callable
 
 import boto3
 from botocore.exceptions import ClientError
@@ -52,17 +53,27 @@ def provide_list(settings: Settings) -> None:
         pages.publish(folder, {}, [])
 
 
+def provide(settings: Settings, say: Callable[[str, str], None]) -> None:
+    """Bucket, streams and customers; `say` is told the kind and the names of what was created.
+
+    Raises `SourceError` where CHURN_RAW_DATA names nothing of use.
+    """
+    from churn_assets.defs.ingest.seeding import seed_feature_store
+
+    if provide_bucket(settings):
+        say("bucket", f"s3://{settings.churn_bucket}")
+    if created := provide_streams(settings):
+        say("streams", ", ".join(created))
+    seed_feature_store(settings)
+
+
 def main() -> int:
     """Provide everything; the exit status is 1 where CHURN_RAW_DATA names nothing of use."""
-    from churn_assets.defs.ingest.seeding import SourceError, seed_feature_store
+    from churn_assets.defs.ingest.seeding import SourceError
 
     settings = get_settings()
-    if provide_bucket(settings):
-        print(f"bucket: s3://{settings.churn_bucket} created")
-    if created := provide_streams(settings):
-        print(f"streams: {', '.join(created)} created")
     try:
-        seed_feature_store(settings)
+        provide(settings, lambda kind, names: print(f"{kind}: {names} created"))
     except SourceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bento.settings import Settings, get_settings
-from churn_assets.contents import provide_bucket, provide_streams
+from churn_assets.contents import provide
 from deploy.embedded.servers import (
     EMULATOR,
     ROOT,
@@ -93,14 +93,10 @@ def _create_dagster_storage(folder: Path) -> None:
 
 
 def _provide(settings: Settings) -> None:
-    if provide_bucket(settings):
-        console.print(f"  bucket       s3://{settings.churn_bucket} created")
-    if created := provide_streams(settings):
-        console.print(f"  streams      {', '.join(created)} created")
-    from churn_assets.defs.ingest.seeding import SourceError, seed_feature_store
+    from churn_assets.defs.ingest.seeding import SourceError
 
     try:
-        seed_feature_store(settings)
+        provide(settings, lambda kind, names: console.print(f"  {kind:<13}{names} created"))
     except SourceError as error:
         raise PlatformError(str(error)) from error
 

@@ -75,7 +75,7 @@ def _champion(settings: Settings, depot: Depot | None) -> Champion | None:
 def dagster_runs(url: str) -> list[Mapping[str, Any]] | None:
     """The newest runs by Dagster's GraphQL API; None when it does not answer."""
     body = json.dumps({"query": _QUERY}).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310  our own setting
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
             runs: list[Mapping[str, Any]] = json.load(answer)["data"]["runsOrError"]["results"]

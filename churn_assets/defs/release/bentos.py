@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bento.champion import MANIFEST_FILE, ONNX_FILE, XGBOOST_FILE, Champion, ChampionError
+from bento.champion import FILES, Champion, ChampionError
 from bento.customer import Customer
 
 ROOT = Path(__file__).parents[3]
@@ -45,7 +45,7 @@ def import_model(folder: Path, champion: Champion, tag: str) -> None:
             labels={"model_run_id": champion.model_run_id, "model_version": champion.model_version},
             metadata=msgspec.to_builtins(champion),
         ) as model:
-            for name in (MANIFEST_FILE, ONNX_FILE, XGBOOST_FILE):
+            for name in FILES:
                 shutil.copy(folder / name, model.path_of(name))
 
 
